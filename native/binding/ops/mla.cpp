@@ -1,0 +1,34 @@
+#include "binding/attention_options.h"
+#include "binding/export.h"
+#include "binding/ops/ops.h"
+
+namespace attn::binding {
+namespace {
+
+Napi::Value mla_decode_(const Napi::CallbackInfo& info) {
+  const Args a(info, 8);
+  return attention_result(a, 6, mla_decode(a.tensor(0, "qNope"), a.tensor(1, "qPe"), a.tensor(2, "latents"), a.tensor(3, "pageTable"),
+                                              a.tensor(4, "kvLens"), a.integer(5, "maxKvLen"), attention_options(a, 6), a.host_ints(7, "qoLens")));
+}
+
+Napi::Value mla_decode_plan_(const Napi::CallbackInfo& info) {
+  const Args a(info, 7);
+  return plan_result(a.env(), mla_decode_plan(a.tensor(0, "latents"), a.tensor(1, "pageTable"), a.tensor(2, "kvLens"), a.integer(3, "maxKvLen"),
+                                              a.integer(4, "qoLen"), a.integer(5, "numHeads"), a.integer(6, "kvLoraRank")));
+}
+
+Napi::Value mla_prefill_(const Napi::CallbackInfo& info) {
+  const Args a(info, 8);
+  return attention_result(a, 5, mla_prefill(a.tensor(0, "qNope"), a.tensor(1, "qPe"), a.tensor(2, "kNope"), a.tensor(3, "kPe"), a.tensor(4, "v"),
+                                               attention_options(a, 5), a.optional_tensor(6, "kvLens"), a.host_ints(7, "qoLens")));
+}
+
+}  // namespace
+
+void export_mla(Napi::Env env, Napi::Object exports) {
+  export_function<mla_decode_>(env, exports, "mlaDecode");
+  export_function<mla_decode_plan_>(env, exports, "mlaDecodePlan");
+  export_function<mla_prefill_>(env, exports, "mlaPrefill");
+}
+
+}  // namespace attn::binding

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/execution.h"
+#include "core/tensor_view.h"
+
+namespace attn {
+
+struct DeviceDescription {
+  std::string id, name, arch;
+  DeviceType type = DeviceType::kCpu;
+  std::int64_t total_memory = 0, free_memory = 0;
+  int units = 0;
+};
+
+struct MemoryUse {
+  std::int64_t tensors = 0, bytes = 0, peak_bytes = 0;
+};
+
+/// Set when the owner of queued work goes away (its worker thread or the process ends): the rest is skipped.
+using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+
+/// What a device must offer. All functions may be called from any thread.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceType type() const = 0;
+  virtual DeviceDescription describe() const = 0;
+  virtual MemoryUse memory() const = 0;
+
+  /// Throws kOutOfMemory with requested and available.
+  virtual std::byte* allocate(std::int64_t bytes) = 0;
+  virtual void release(std::byte* data, std::int64_t bytes) = 0;
+  virtual void count_tensor(int delta) = 0;
+
+  /// Work for the in-order queue; returns its number. `workspace_bytes` are provided in Execution::workspace while it runs
+  /// on `threads` threads. What `work` captured is destroyed before the next item starts. What it throws is a failure.
+  virtual std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) = 0;
+  /// The number of the last item enqueued so far.
+  virtual std::uint64_t last_enqueued() = 0;
+  /// Blocks until that item has run; on the CPU the calling thread runs queued work instead of sleeping where it can.
+  virtual void wait_for(std::uint64_t item) = 0;
+  /// The message of the first item that failed since it was last cleared; empty when none did.
+  virtual std::string failure(bool clear) = 0;
+
+  virtual int num_threads() const = 0;
+  virtual void set_num_threads(int count) = 0;
+};
+
+/// The backend of a device. Throws kDeviceUnavailable with the reason.
+Backend& backend_of(DeviceType type);
+/// Why a kind of device cannot be used here; empty when it can.
+std::string unavailable_reason(DeviceType type);
+/// Makes a backend known; called once by each backend's own registration.
+void provide_backend(Backend* backend);
+
+/// The cancel flag for work enqueued from this thread (each worker thread's environment has its own).
+CancelFlag& current_cancel_flag();
+
+}  // namespace attn

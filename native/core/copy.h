@@ -1,0 +1,15 @@
+#pragma once
+
+#include "core/tensor.h"
+
+namespace attn {
+
+/// dst = src element by element, converting; both of the same shape, any strides.
+struct CopyProblem {
+  TensorView src, dst;
+};
+
+/// Any pair of dtypes: float types round once, to nearest even; to int32 cuts toward zero and saturates, NaN gives 0.
+void copy_tensor(const Tensor& src, const Tensor& dst);
+
+}  // namespace attn

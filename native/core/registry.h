@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/execution.h"
+#include "core/tensor_view.h"
+
+namespace attn {
+
+/// What the API's kernels() shows of one kernel.
+struct KernelInfo {
+  std::string name;  // unique: "<op>_<variant>_<arch>"
+  std::string op;
+  DeviceType device = DeviceType::kCpu;
+  std::string arch;
+  DTypeMask dtypes = 0;
+  std::string head_dims;  // "any", "64,128", "-" where the op has no heads
+  std::string unusable;   // why this machine cannot run it at all; empty when it can
+};
+
+/// One row of an op's ordered list: the first whose `reject` returns nothing runs.
+template <class Problem>
+struct Kernel {
+  KernelInfo info;
+  /// Why this kernel cannot do this problem here; nullopt when it can.
+  std::optional<std::string> (*reject)(const Kernel& self, const Problem& problem) = nullptr;
+  /// Bytes of workspace that `run` needs with so many threads.
+  std::size_t (*workspace)(const Kernel& self, const Problem& problem, int num_threads) = nullptr;
+  void (*run)(const Kernel& self, const Problem& problem, Execution& execution) = nullptr;
+  /// Parts that the keys of one row are split into, for plans; absent where there is no such thing.
+  std::int64_t (*splits)(const Kernel& self, const Problem& problem) = nullptr;
+  const void* table = nullptr;  // the backend's own: a CPU instruction set's functions
+};
+
+/// The ordered kernels of one op on one device.
+template <class Problem>
+std::vector<Kernel<Problem>>& kernels_of(DeviceType device) {
+  static std::vector<Kernel<Problem>>* rows = new std::vector<Kernel<Problem>>[2];  // leaked: outlives every queue
+  return rows[static_cast<int>(device)];
+}
+
+/// Every row's description in order of registration, and how often each ran in this process.
+struct KernelUse {
+  KernelInfo info;
+  std::int64_t runs;
+};
+std::vector<KernelUse> all_kernels();
+/// Enters a row in the list behind all_kernels(); returns its number.
+int enter_kernel(const KernelInfo& info);
+void count_run(const std::string& name);
+
+/// While a name is set, only the kernel of that name may be chosen for its op: verify and the tests run each row so.
+void force_kernel(const std::string& name);
+bool passed_over(const KernelInfo& info);
+
+template <class Problem>
+void register_kernel(Kernel<Problem> kernel) {
+  enter_kernel(kernel.info);
+  kernels_of<Problem>(kernel.info.device).push_back(std::move(kernel));
+}
+
+/// The first kernel that can do the problem. Throws kUnsupported with every reason when there is none.
+template <class Problem>
+const Kernel<Problem>& choose_kernel(const Problem& problem, DeviceType device, const char* op) {
+  Error error(ErrorCode::kUnsupported, std::string(op) + ": no kernel of this build can do this call on " + device_name(device));
+  for (const Kernel<Problem>& kernel : kernels_of<Problem>(device)) {
+    if (passed_over(kernel.info)) {
+      error.rejected.push_back({kernel.info.name, "another kernel was asked for by name"});
+      continue;
+    }
+    std::optional<std::string> reason = kernel.info.unusable.empty() ? kernel.reject(kernel, problem) : kernel.info.unusable;
+    if (!reason) return kernel;
+    error.rejected.push_back({kernel.info.name, *reason});
+  }
+  for (const Error::Rejection& r : error.rejected) error.message += "\n  " + r.kernel + ": " + r.reason;
+  throw error;
+}
+
+}  // namespace attn

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace attn {
+
+/// Rotates the last `dim` features of x [batch, len, heads, width] by position; the features before are copied.
+/// Source: Su et al., "RoFormer: enhanced transformer with rotary position embedding", 2021.
+struct RopeProblem {
+  TensorView x, y;                          // last axis stride 1; y may be x itself
+  const std::int32_t* positions = nullptr;  // [batch, len] or null: 0 … len - 1
+  std::int64_t positions_batch_stride = 0, positions_row_stride = 1;
+  int dim = 0;
+  bool interleaved = false;                                        // pairs (2i, 2i + 1), otherwise (i, i + dim / 2)
+  std::shared_ptr<const std::vector<double>> inverse_frequencies;  // [dim / 2], scaling applied
+  double magnitude = 1;                                            // on cos and sin (YaRN)
+};
+
+enum class RopeScaling { kNone, kLinear, kLlama3, kYarn };
+
+struct RopeOptions {
+  int dim = 0;  // even, 2 … width
+  bool interleaved = false;
+  double theta = 10000;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1;                                 // every scaling
+  double low_freq_factor = 1, high_freq_factor = 4;  // llama3
+  double original_max_positions = 0;                 // llama3, yarn
+  double beta_fast = 32, beta_slow = 1;              // yarn
+  double magnitude = 1;                              // on cos and sin
+};
+
+/// Radians per position of each pair, [dim / 2]: theta^(-2i / dim) with the scaling applied.
+std::vector<double> rope_inverse_frequencies(const RopeOptions& options);
+
+/// x [batch, len, heads, width], positions [batch, len] int32 -> as x. `out` may be x itself.
+Tensor rope(const Tensor& x, const std::optional<Tensor>& positions, const std::optional<Tensor>& out, const RopeOptions& options);
+
+}  // namespace attn

@@ -1,0 +1,151 @@
+#include "cpu/queue.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace attn::cpu {
+namespace {
+
+class PoolExecution : public Execution {
+ public:
+  PoolExecution(ThreadPool& pool, int threads, std::byte* memory, const std::atomic<bool>* cancel) : pool_(pool), cancel_(cancel) {
+    num_threads = threads;
+    workspace = memory;
+  }
+
+ protected:
+  void run(std::int64_t count, Task task, void* context) override { pool_.run(num_threads, count, task, context, cancel_); }
+
+ private:
+  ThreadPool& pool_;
+  const std::atomic<bool>* cancel_;
+};
+
+/// A workspace beyond this is given back after the item that needed it.
+constexpr std::int64_t kKeptWorkspace = std::int64_t{64} << 20;
+
+}  // namespace
+
+struct Queue::GiveBack {
+  Queue& queue;
+  std::int64_t bytes;
+  ~GiveBack() { queue.give_workspace(bytes); }
+};
+
+void Queue::start_thread() {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t id;
+  started_ = pthread_create(&id, nullptr, &Queue::main, this) == 0;
+  if (started_) pthread_detach(id);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+std::uint64_t Queue::enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) {
+  std::unique_lock lock(mutex_);
+  if (!started_) start_thread();
+  items_.push_back({workspace_bytes, threads, std::move(cancel), std::move(work)});
+  const std::uint64_t number = ++enqueued_;
+  if (!started_) {  // no thread to be had: the caller's own does the work
+    while (running_) finished_.wait(lock);
+    while (!items_.empty()) run_next(lock);
+    return number;
+  }
+  if (!running_) added_.notify_one();
+  return number;
+}
+
+std::uint64_t Queue::last_enqueued() {
+  std::lock_guard lock(mutex_);
+  return enqueued_;
+}
+
+void Queue::wait_for(std::uint64_t item) {
+  std::unique_lock lock(mutex_);
+  while (done_ < item) {
+    if (!running_) {
+      run_next(lock);
+    } else {
+      finished_.wait(lock);
+    }
+  }
+}
+
+std::string Queue::failure(bool clear) {
+  std::lock_guard lock(mutex_);
+  return clear ? std::exchange(failure_, {}) : failure_;
+}
+
+/// The kept buffer itself is not counted; what an item asked for is, while the item runs.
+std::byte* Queue::take_workspace(std::int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  if (bytes > workspace_capacity_) {
+    free_workspace();
+    workspace_ = memory_.allocate(bytes);
+    workspace_capacity_ = bytes;
+    return workspace_;
+  }
+  memory_.count_bytes(bytes);
+  return workspace_;
+}
+
+void Queue::give_workspace(std::int64_t bytes) {
+  memory_.count_bytes(-bytes);
+  if (workspace_capacity_ > kKeptWorkspace) free_workspace();
+}
+
+void Queue::free_workspace() {
+  if (!workspace_) return;
+  memory_.count_bytes(workspace_capacity_);
+  memory_.release(workspace_, workspace_capacity_);
+  workspace_ = nullptr;
+  workspace_capacity_ = 0;
+}
+
+/// Runs the first item with the lock released. Needs !running_ and a non-empty list.
+void Queue::run_next(std::unique_lock<std::mutex>& lock) {
+  running_ = true;
+  Item item = std::move(items_.front());
+  items_.pop_front();
+  lock.unlock();
+  std::string failure;
+  if (!item.cancel->load(std::memory_order_relaxed)) {
+    try {
+      PoolExecution execution(pool_, item.threads, take_workspace(item.workspace_bytes), item.cancel.get());
+      const GiveBack give_back{*this, item.workspace_bytes};
+      item.work(execution);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    } catch (...) {
+      failure = "unknown error";
+    }
+  }
+  item.work = nullptr;  // lets go of tensors before anyone is told that the item is done
+  lock.lock();
+  if (failure_.empty()) failure_ = std::move(failure);
+  ++done_;
+  running_ = false;
+  finished_.notify_all();
+}
+
+void* Queue::main(void* queue) {
+  Queue& self = *static_cast<Queue*>(queue);
+  std::unique_lock lock(self.mutex_);
+  for (;;) {
+    while (self.items_.empty() || self.running_) {
+      if (self.items_.empty()) {
+        self.added_.wait(lock);
+      } else {
+        self.finished_.wait(lock);
+      }
+    }
+    self.run_next(lock);
+  }
+}
+
+}  // namespace attn::cpu

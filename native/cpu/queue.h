@@ -1,0 +1,55 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "core/backend.h"
+#include "cpu/memory.h"
+#include "cpu/thread_pool.h"
+
+namespace attn::cpu {
+
+/// The CPU's in-order queue: one item at a time, each over all threads of the pool. Items run on a thread of its own, or
+/// on a thread that waits for one of them.
+class Queue {
+ public:
+  Queue(ThreadPool& pool, Memory& memory) : pool_(pool), memory_(memory) {}
+
+  std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work);
+  std::uint64_t last_enqueued();
+  void wait_for(std::uint64_t item);
+  std::string failure(bool clear);
+
+ private:
+  struct Item {
+    std::int64_t workspace_bytes;
+    int threads;
+    CancelFlag cancel;
+    std::function<void(Execution&)> work;
+  };
+  struct GiveBack;
+  static void* main(void* queue);
+  void start_thread();
+  void run_next(std::unique_lock<std::mutex>& lock);
+  std::byte* take_workspace(std::int64_t bytes);
+  void give_workspace(std::int64_t bytes);
+  void free_workspace();
+
+  ThreadPool& pool_;
+  Memory& memory_;
+  std::mutex mutex_;
+  std::condition_variable added_, finished_;
+  std::deque<Item> items_;
+  std::uint64_t enqueued_ = 0, done_ = 0;
+  bool running_ = false, started_ = false;
+  std::string failure_;
+  // Kept from item to item, so that a decode step does not pay for fresh pages; counted in memory_ only while in use.
+  std::byte* workspace_ = nullptr;
+  std::int64_t workspace_capacity_ = 0;
+};
+
+}  // namespace attn::cpu
