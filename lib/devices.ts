@@ -1,0 +1,117 @@
+import { checkInteger, checkOneOf, fail } from './check'
+import { DeviceError } from './errors'
+import { invoke, native } from './native'
+import type { DType } from './tensor/dtype'
+
+export type DeviceType = 'cpu' | 'cuda'
+/** 'cuda' means 'cuda:0'. */
+export type DeviceId = 'cpu' | 'cuda' | `cuda:${number}`
+
+export interface DeviceInfo {
+  readonly id: DeviceId
+  readonly type: DeviceType
+  /** Marketing name of the processor. */
+  readonly name: string
+  /** Instruction set in use: 'avx512' | 'avx2' | 'baseline'. */
+  readonly arch: string
+  /** Bytes. */
+  readonly totalMemory: number
+  /** Bytes. */
+  readonly freeMemory: number
+  /** Worker threads (CPU) or multiprocessors (CUDA). */
+  readonly units: number
+}
+
+export interface KernelInfo {
+  readonly name: string
+  readonly op: string
+  readonly device: DeviceType
+  readonly arch: string
+  readonly dtypes: readonly DType[]
+  /** Human-readable dims, e.g. '64,128,256' or '192/128' or 'any'. */
+  readonly headDims: string
+}
+
+export interface DeviceMemory {
+  /** Live allocations: a tensor and its views count once. */
+  readonly tensors: number
+  /** Bytes of live tensors, and of the workspace of an op while it runs. */
+  readonly bytes: number
+  /** The most that `bytes` has been in this process. */
+  readonly peakBytes: number
+}
+
+const mostThreads = 1024
+
+/** A device id that exists here; throws ArgumentError for a malformed one, DeviceError (DEVICE_UNAVAILABLE) for one that cannot be used. */
+export function checkDevice(argument: string, device: unknown): DeviceId {
+  if (device === 'cpu') return device
+  if (typeof device !== 'string' || !/^cuda(:\d{1,3})?$/.test(device)) fail(argument, "'cpu', 'cuda' or 'cuda:<n>'", device)
+  const reason = native.unavailableReason('cuda')
+  if (reason !== '') throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, `${device} cannot be used: ${reason}`)
+  return device as DeviceId
+}
+
+/** Throws the failure of earlier work on a device, if its text is not empty. */
+export function throwFailure(device: DeviceId, failure: string): void {
+  if (failure !== '') throw new DeviceError('INTERNAL', device, `${device}: enqueued work failed: ${failure}`)
+}
+
+/**
+ * The devices of this machine and what the process does on them.
+ *
+ * @example
+ * ```ts
+ * devices.list()                            // [{ id: 'cpu', arch: 'avx2', units: 8, … }]
+ * devices.unavailableReason('cuda')         // 'built without CUDA'
+ * await devices.synchronize()               // all that was enqueued has run
+ * devices.memory().bytes                    // bytes of live tensors
+ * ```
+ */
+export const devices = {
+  /** Every device that can be used here. */
+  list(): readonly DeviceInfo[] {
+    return invoke(() => native.devices()) as unknown as DeviceInfo[]
+  },
+
+  /** One device. Throws DeviceError (DEVICE_UNAVAILABLE) when it cannot be used. */
+  get(id: DeviceId): DeviceInfo {
+    const wanted = checkDevice('id', id) === 'cuda' ? 'cuda:0' : id
+    const info = devices.list().find((device) => device.id === wanted)
+    if (info === undefined) throw new DeviceError('DEVICE_UNAVAILABLE', id, `${id} cannot be used: there is no such device`)
+    return info
+  },
+
+  /** Resolves when all work enqueued so far has run; rejects with the first DeviceError since the last synchronize. */
+  async synchronize(id: DeviceId = 'cpu'): Promise<void> {
+    const device = checkDevice('id', id)
+    throwFailure(device, await invoke(() => native.synchronize(device)))
+  },
+
+  /** Live tensors and bytes owned by this process on the device: what a leak test reads. */
+  memory(id: DeviceId = 'cpu'): DeviceMemory {
+    const device = checkDevice('id', id)
+    return invoke(() => native.deviceMemory(device))
+  },
+
+  /** Threads the CPU device computes with, 1 to 1024, from the next op on; default is the number of available cores. Results do not depend on it. */
+  setNumThreads(count: number): void {
+    const threads = checkInteger('count', count, 1, mostThreads)
+    invoke(() => {
+      native.setNumThreads(threads)
+    })
+  },
+
+  /** Why a kind of device cannot be used here, or undefined when it can: 'built without CUDA', … */
+  unavailableReason(type: DeviceType): string | undefined {
+    const reason = native.unavailableReason(checkOneOf('type', type, ['cpu', 'cuda']))
+    return reason === '' ? undefined : reason
+  },
+}
+
+/** Which kernels this build has, from the kernel registry, in the order in which they are tried. */
+export function kernels(): readonly KernelInfo[] {
+  return native.kernels().map(({ name, op, device, arch, dtypes, headDims }) => ({
+    name, op, device: device as DeviceType, arch, dtypes: dtypes as DType[], headDims,
+  }))
+}

@@ -1,0 +1,226 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { ArgumentError, AttentionError, DeviceError, ResourceError, UnsupportedError, type ErrorCode } from './errors'
+
+declare const handleBrand: unique symbol
+/** A tensor of the addon, type-tagged there: a foreign object in its place is refused. */
+export interface TensorHandle {
+  readonly [handleBrand]: true
+}
+
+export interface NativeDevice {
+  id: string
+  type: string
+  name: string
+  arch: string
+  totalMemory: number
+  freeMemory: number
+  units: number
+}
+export interface NativeKernel {
+  name: string
+  op: string
+  device: string
+  arch: string
+  dtypes: string[]
+  headDims: string
+  runs: number
+  /** Why this kernel cannot run on this machine; empty when it can. */
+  unusable: string
+}
+export interface NativePlan {
+  kernel: string
+  numSplits: number
+  workspaceBytes: number
+}
+type Bits = ArrayBufferView
+/** -1 where a window has no bound. */
+export interface NativeAttentionOptions {
+  causal: boolean
+  windowLeft: number
+  windowRight: number
+  /** NaN: the default. */
+  softmaxScale: number
+  logitSoftcap: number
+  alibiSlopes: TensorHandle | null
+  sinks: TensorHandle | null
+  returnLse: boolean
+  out: TensorHandle | null
+}
+export interface NativeAttentionResult {
+  /** null when options.out was given. */
+  out: TensorHandle | null
+  lse: TensorHandle | null
+}
+
+/** What the addon exports: one function per file of native/binding/ops. Each checks its arguments, enqueues and returns. */
+export interface Addon {
+  dtypes(): { name: string; bytes: number; isFloat: boolean }[]
+  devices(): NativeDevice[]
+  unavailableReason(type: string): string
+  deviceMemory(device: string): { tensors: number; bytes: number; peakBytes: number }
+  setNumThreads(count: number): void
+  numThreads(): number
+  synchronize(device: string): Promise<string>
+  synchronizeSync(device: string): string
+  kernels(): NativeKernel[]
+  /** Only this kernel may run for its op; '' lets every kernel run again. */
+  forceKernel(name: string): void
+
+  tensorEmpty(device: string, dtype: number, shape: readonly number[]): TensorHandle
+  tensorZeros(device: string, dtype: number, shape: readonly number[]): TensorHandle
+  tensorFromNumbers(device: string, dtype: number, shape: readonly number[], numbers: Float64Array | Float32Array | Int32Array): TensorHandle
+  tensorFromBits(device: string, dtype: number, shape: readonly number[], bits: Bits): TensorHandle
+  tensorWrap(dtype: number, shape: readonly number[], bits: Bits): TensorHandle
+  /** offset and strides in elements, relative to the tensor's own first element. */
+  tensorView(tensor: TensorHandle, offset: number, shape: readonly number[], strides: readonly number[]): TensorHandle
+  tensorDispose(tensor: TensorHandle): void
+  /** Copies run on the queue. The text is the first failure of earlier work, empty when there was none. */
+  readNumbers(tensor: TensorHandle, into: Float32Array | Int32Array): Promise<string>
+  readNumbersSync(tensor: TensorHandle, into: Float32Array | Int32Array): string
+  readBits(tensor: TensorHandle, into: Bits): Promise<string>
+  randn(device: string, dtype: number, shape: readonly number[], seed: number): TensorHandle
+  /** dst = src, converting; same shape. */
+  copy(src: TensorHandle, dst: TensorHandle): void
+
+  flashAttention(
+    q: TensorHandle, k: TensorHandle, v: TensorHandle, options: NativeAttentionOptions, kvLens: TensorHandle | null, qoLens: Int32Array | null,
+  ): NativeAttentionResult
+  flashAttentionVarlen(
+    q: TensorHandle, k: TensorHandle, v: TensorHandle, options: NativeAttentionOptions, qoIndptr: Int32Array, kvIndptr: Int32Array,
+  ): NativeAttentionResult
+  pagedAttention(
+    q: TensorHandle, keys: TensorHandle, values: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number,
+    options: NativeAttentionOptions, qoLens: Int32Array | null,
+  ): NativeAttentionResult
+  pagedAttentionPlan(
+    keys: TensorHandle, values: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number, qoLen: number, numQoHeads: number,
+  ): NativePlan
+  mlaDecode(
+    qNope: TensorHandle, qPe: TensorHandle, latents: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number,
+    options: NativeAttentionOptions, qoLens: Int32Array | null,
+  ): NativeAttentionResult
+  mlaDecodePlan(
+    latents: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number, qoLen: number, numHeads: number, kvLoraRank: number,
+  ): NativePlan
+  /** Attention over per-head keys with a rope key shared by all heads: kNope [b, kv, heads, nope], kPe [b, kv, rope]. */
+  mlaPrefill(
+    qNope: TensorHandle, qPe: TensorHandle, kNope: TensorHandle, kPe: TensorHandle, v: TensorHandle, options: NativeAttentionOptions,
+    kvLens: TensorHandle | null, qoLens: Int32Array | null,
+  ): NativeAttentionResult
+  mergeStates(outs: readonly TensorHandle[], lses: readonly TensorHandle[]): { out: TensorHandle; lse: TensorHandle }
+
+  rope(x: TensorHandle, positions: TensorHandle | null, out: TensorHandle | null, options: NativeRopeOptions): TensorHandle | null
+  rmsNorm(x: TensorHandle, weight: TensorHandle, eps: number, out: TensorHandle | null): TensorHandle | null
+  linear(x: TensorHandle, weight: TensorHandle, bias: TensorHandle | null, out: TensorHandle | null): TensorHandle | null
+  /** x [rows, heads, in] · weight [heads, out, in] -> [rows, heads, out]. */
+  linearPerHead(x: TensorHandle, weight: TensorHandle): TensorHandle
+
+  /** src [batch, newLen, heads, dim] into pages [numPages, pageSize, heads, dim]; slots [batch · newLen], -1 skips a row. */
+  pagedAppend(src: TensorHandle, pages: TensorHandle, slots: Int32Array): void
+  /** Whole pages within a cache: pairs from, to, from, to, … */
+  pageCopy(pages: TensorHandle, pairs: Int32Array): void
+  /** Rows begin … end of a sequence, from pages [numPages, pageSize, width], packed: [end - begin, width]. */
+  pagedGather(pages: TensorHandle, pageList: Int32Array, begin: number, end: number): TensorHandle
+}
+
+export interface NativeRopeOptions {
+  dim: number
+  interleaved: boolean
+  theta: number
+  /** '' | 'linear' | 'llama3' | 'yarn', with the numbers that it needs. */
+  scaling: string
+  factor: number
+  lowFreqFactor: number
+  highFreqFactor: number
+  originalMaxPositions: number
+  betaFast: number
+  betaSlow: number
+  /** Factor on cos and sin. */
+  magnitude: number
+}
+
+const root = join(__dirname, '..')
+
+export const native: Addon = load()
+
+/** Calls the addon; what it throws becomes an error class of this realm. */
+export function invoke<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw toAttentionError(error)
+  }
+}
+
+interface NativeError {
+  attn: ErrorCode
+  message: string
+  argument?: string
+  expected?: string
+  received?: string
+  rejected?: { kernel: string; reason: string }[]
+  requested?: number
+  available?: number
+}
+
+function toAttentionError(error: unknown): unknown {
+  const e = error as NativeError | null
+  if (typeof e !== 'object' || e === null || typeof e.attn !== 'string') return error
+  switch (e.attn) {
+    case 'INVALID_ARGUMENT':
+    case 'SHAPE_MISMATCH':
+    case 'DISPOSED':
+      return new ArgumentError(e.argument ?? '', e.expected ?? '', e.received ?? '', e.attn)
+    case 'UNSUPPORTED':
+      return new UnsupportedError(e.message, e.rejected ?? [])
+    case 'OUT_OF_MEMORY':
+      return new ResourceError('OUT_OF_MEMORY', e.message, e.requested ?? 0, e.available ?? 0)
+    case 'DEVICE_UNAVAILABLE':
+      return new DeviceError('DEVICE_UNAVAILABLE', 'cuda', e.message)
+    default:
+      return new AttentionError(e.attn, e.message)
+  }
+}
+
+function load(): Addon {
+  const file = find()
+  try {
+    return require(file) as Addon
+  } catch (cause) {
+    throw new Error(
+      `node-flash-attention: ${file} does not load here: ${(cause as Error).message}\n` +
+        '  To compile it on this machine: npx node-flash-attention build',
+      { cause },
+    )
+  }
+}
+
+function find(): string {
+  // .path() and not node-gyp-build itself: we want our own words when there is nothing to load.
+  const { path } = require('node-gyp-build') as { path(dir: string): string }
+  try {
+    return path(root)
+  } catch (cause) {
+    throw new Error(
+      `node-flash-attention: no native addon for ${platform()} (node ${process.versions.node}).\n` +
+        `  Prebuilt in this package: ${prebuilt()}.\n` +
+        '  To compile it (CMake 3.22+, a C++20 compiler): npx node-flash-attention build',
+      { cause },
+    )
+  }
+}
+
+function platform(): string {
+  const header = (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header
+  const musl = process.platform === 'linux' && !header.glibcVersionRuntime ? '-musl' : ''
+  return `${process.platform}-${process.arch}${musl}`
+}
+
+function prebuilt(): string {
+  try {
+    return readdirSync(join(root, 'prebuilds')).join(', ')
+  } catch {
+    return 'none'
+  }
+}

@@ -1,0 +1,35 @@
+import { checkIntegers } from '../check'
+import { invoke, native } from '../native'
+import { handleOf, type FloatTensor } from '../tensor/tensor'
+import { attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
+
+export type FlashAttentionVarlenOptions<L extends boolean = false> = AttentionOptions<L> & {
+  /** [batch + 1] row counts summed up: sequence b owns query rows qoIndptr[b] … qoIndptr[b + 1] - 1. */
+  qoIndptr: ArrayLike<number>
+  kvIndptr: ArrayLike<number>
+}
+
+/**
+ * flashAttention over packed sequences of different lengths, without padding.
+ *
+ * q [totalQo, numQoHeads, headDimQk] · k [totalKv, numKvHeads, headDimQk] · v [totalKv, numKvHeads, headDimVo]
+ * → out [totalQo, numQoHeads, headDimVo], lse [numQoHeads, totalQo].
+ *
+ * @throws ArgumentError for shapes, dtypes or options that do not fit, and for an indptr that does not start at 0, falls, or
+ * does not end at the number of rows.
+ * @example
+ * ```ts
+ * // Two sequences: 3 and 5 tokens.
+ * const { out } = flashAttentionVarlen(q, k, v, { qoIndptr: [0, 3, 8], kvIndptr: [0, 3, 8], causal: true })
+ * ```
+ */
+export function flashAttentionVarlen<L extends boolean = false>(
+  q: FloatTensor, k: FloatTensor, v: FloatTensor, options: FlashAttentionVarlenOptions<L>,
+): AttentionResult<L> {
+  const [qHandle, kHandle, vHandle] = [handleOf('q', q), handleOf('k', k), handleOf('v', v)]
+  const nativeOptions = attentionOptions(options, { causal: false }, ['qoIndptr', 'kvIndptr'])
+  const qoIndptr = checkIntegers('options.qoIndptr', (options as Partial<typeof options> | undefined)?.qoIndptr, 0, 0x7fffffff)
+  const kvIndptr = checkIntegers('options.kvIndptr', (options as Partial<typeof options> | undefined)?.kvIndptr, 0, 0x7fffffff)
+  const result = invoke(() => native.flashAttentionVarlen(qHandle, kHandle, vHandle, nativeOptions, qoIndptr, kvIndptr))
+  return attentionResult(result, q, v.shape.at(-1)!, options)
+}

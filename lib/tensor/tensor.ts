@@ -1,0 +1,324 @@
+import { markAsUntransferable } from 'node:worker_threads'
+import { checkInteger, checkOptions, fail } from '../check'
+import { checkDevice, throwFailure, type DeviceId } from '../devices'
+import { ArgumentError } from '../errors'
+import { invoke, native, type TensorHandle } from '../native'
+import { bytesPerElement, checkDType, dtypeCode, hostArray, hostArrayName, isHostArray, type DType, type DTypeMap, type FloatDType } from './dtype'
+import { checkShape, packedStrides, reshapedStrides, shapeText, sizeOf, type Shape } from './shape'
+
+export interface TensorOptions<D extends DType> {
+  /** Default 'float32'. */
+  dtype?: D
+  /** Default 'cpu'. */
+  device?: DeviceId
+}
+
+interface Facts<D extends DType> {
+  readonly handle: TensorHandle
+  readonly dtype: D
+  readonly shape: Shape
+  readonly strides: readonly number[]
+  readonly device: DeviceId
+  /** The host array behind a tensor made by `wrap`. */
+  readonly wrapped?: ArrayBufferView
+}
+
+/** Lets the functions at the end of this file, and nobody else, make tensors and reach their handles. */
+let construct: <D extends DType>(facts: Facts<D>) => Tensor<D>
+let factsOf: (tensor: object) => Facts<DType> | undefined
+
+/**
+ * A strided, row-major view of numbers on a device. Views (reshape, slice, transpose) share memory; it is freed when the
+ * last of them is disposed or collected and no queued work uses it any more.
+ *
+ * @example
+ * ```ts
+ * const x = Tensor.from([1, 2, 3, 4], [2, 2], { dtype: 'bfloat16' })
+ * await x.transpose(0, 1).read()    // Float32Array [1, 3, 2, 4]
+ * x.dispose()
+ * ```
+ */
+export class Tensor<D extends DType = DType> implements Disposable {
+  readonly #facts: Facts<D>
+  #disposed = false
+  readonly dtype: D
+  readonly shape: Shape
+  /** In elements. */
+  readonly strides: readonly number[]
+  readonly device: DeviceId
+  /** Number of elements. */
+  readonly size: number
+  /** Bytes of the elements, without gaps between them. */
+  readonly byteLength: number
+
+  static {
+    construct = (facts) => new Tensor(facts)
+    factsOf = (tensor) => (#facts in tensor ? tensor.#facts : undefined)
+  }
+
+  private constructor(facts: Facts<D>) {
+    this.#facts = facts
+    this.dtype = facts.dtype
+    this.shape = facts.shape
+    this.strides = facts.strides
+    this.device = facts.device
+    this.size = sizeOf(facts.shape)
+    this.byteLength = this.size * bytesPerElement(facts.dtype)
+  }
+
+  /**
+   * Copies host numbers, converting (round to nearest even, from the numbers' own precision) to `dtype`.
+   * float8_e4m3 has no infinity: what lies beyond its largest, 448, becomes NaN. int32 takes integers of its range.
+   */
+  static from<D extends DType = 'float32'>(data: ArrayLike<number>, shape: Shape, options?: TensorOptions<D>): Tensor<D> {
+    const { dtype, device } = tensorOptions(options)
+    const axes = checkShape('shape', shape, dtype)
+    const numbers = hostNumbers(data, sizeOf(axes), dtype)
+    return packed(dtype, axes, device, invoke(() => native.tensorFromNumbers(device, dtypeCode(dtype), axes, numbers)))
+  }
+
+  /** Copies raw element bits: a Uint16Array for the half types, a Uint8Array for float8_e4m3. */
+  static fromBits<D extends DType>(bits: DTypeMap[D], shape: Shape, options: TensorOptions<D> & { dtype: D }): Tensor<D> {
+    const { dtype, device } = tensorOptions(options)
+    const axes = checkShape('shape', shape, dtype)
+    checkBits(bits, sizeOf(axes), dtype)
+    return packed(dtype, axes, device, invoke(() => native.tensorFromBits(device, dtypeCode(dtype), axes, bits)))
+  }
+
+  /**
+   * Zero-copy view of host memory, CPU only. Do not write to it while queued work uses it. The array's buffer is marked
+   * as untransferable; resizable buffers are refused, since shrinking one would pull the memory away.
+   */
+  static wrap<D extends DType>(bits: DTypeMap[D], shape: Shape, dtype: D): Tensor<D> {
+    checkDType('dtype', dtype)
+    const axes = checkShape('shape', shape, dtype)
+    checkBits(bits, sizeOf(axes), dtype)
+    const buffer = bits.buffer as ArrayBufferLike & { resizable?: boolean; growable?: boolean }
+    if (buffer.resizable === true || buffer.growable === true) {
+      throw new ArgumentError('bits', 'an array over a buffer of fixed length', 'one over a resizable buffer')
+    }
+    markAsUntransferable(buffer)
+    const handle = invoke(() => native.tensorWrap(dtypeCode(dtype), axes, bits))
+    return construct({ handle, dtype, shape: axes, strides: packedStrides(axes), device: 'cpu', wrapped: bits })
+  }
+
+  /** Undefined contents. */
+  static empty<D extends DType = 'float32'>(shape: Shape, options?: TensorOptions<D>): Tensor<D> {
+    const { dtype, device } = tensorOptions(options)
+    const axes = checkShape('shape', shape, dtype)
+    return packed(dtype, axes, device, invoke(() => native.tensorEmpty(device, dtypeCode(dtype), axes)))
+  }
+
+  static zeros<D extends DType = 'float32'>(shape: Shape, options?: TensorOptions<D>): Tensor<D> {
+    const { dtype, device } = tensorOptions(options)
+    const axes = checkShape('shape', shape, dtype)
+    return packed(dtype, axes, device, invoke(() => native.tensorZeros(device, dtypeCode(dtype), axes)))
+  }
+
+  /**
+   * Standard normal numbers from a seed (a safe integer, 0 by default); the same bits on every device and thread count.
+   * For tests, examples and benchmarks.
+   */
+  static randn<D extends FloatDType = 'float32'>(shape: Shape, options?: TensorOptions<D> & { seed?: number }): Tensor<D> {
+    const { dtype, device, seed } = tensorOptions(options, ['seed'])
+    if (dtype === ('int32' as DType)) fail('options.dtype', 'a float dtype', dtype)
+    const axes = checkShape('shape', shape, dtype)
+    const start = checkInteger('options.seed', seed ?? 0, 0)
+    return packed(dtype, axes, device, invoke(() => native.randn(device, dtypeCode(dtype), axes, start)))
+  }
+
+  get disposed(): boolean {
+    return this.#disposed
+  }
+
+  /** The same elements in another shape, as a view; one axis may be -1. Throws where strides make a copy necessary: `contiguous()` first. */
+  reshape(shape: Shape): Tensor<D> {
+    const facts = this.#live()
+    const axes = inferAxis(shape, this.size, facts.dtype)
+    const strides = reshapedStrides(this.shape, this.strides, axes)
+    if (strides === undefined) {
+      throw new ArgumentError('shape', `a shape that strides ${shapeText(this.strides)} allow without a copy (contiguous() makes one)`, shapeText(axes))
+    }
+    return this.#view(0, axes, strides)
+  }
+
+  /** Elements begin … end - 1 of an axis, as a view. */
+  slice(axis: number, begin: number, end: number): Tensor<D> {
+    this.#live()
+    const at = this.#axis('axis', axis)
+    const extent = this.shape[at]!
+    const first = checkInteger('begin', begin, 0, extent)
+    const last = checkInteger('end', end, first, extent)
+    return this.#view(first * this.strides[at]!, Object.freeze(this.shape.with(at, last - first)), this.strides)
+  }
+
+  /** Two axes exchanged, as a view. */
+  transpose(axisA: number, axisB: number): Tensor<D> {
+    this.#live()
+    const a = this.#axis('axisA', axisA)
+    const b = this.#axis('axisB', axisB)
+    const swapped = <T>(list: readonly T[]): readonly T[] => Object.freeze(list.with(a, list[b]!).with(b, list[a]!))
+    return this.#view(0, swapped(this.shape), swapped(this.strides))
+  }
+
+  /** A packed copy, on the same device. */
+  contiguous(): Tensor<D> {
+    return this.cast(this.dtype)
+  }
+
+  /** The tensor on a device: a view where it is there already, else a copy. */
+  to(device: DeviceId): Tensor<D> {
+    this.#live()
+    checkDevice('device', device)
+    return this.#view(0, this.shape, this.strides)
+  }
+
+  /** A packed copy with another dtype; floats round to nearest even, int32 cuts toward zero and saturates. */
+  cast<T extends DType>(dtype: T): Tensor<T> {
+    const facts = this.#live()
+    checkDType('dtype', dtype)
+    const copy = Tensor.empty(this.shape, { dtype, device: this.device })
+    invoke(() => {
+      native.copy(facts.handle, copy.#facts.handle)
+    })
+    return copy
+  }
+
+  /**
+   * Host copy as numbers in row-major order; every float type is widened. Waits for the work that the tensor needs.
+   * Rejects with DeviceError when work enqueued before it failed.
+   */
+  async read(): Promise<Float32Array | Int32Array> {
+    const { handle, device } = this.#live()
+    const into = this.#hostNumbers()
+    throwFailure(device, await invoke(() => native.readNumbers(handle, into)))
+    return into
+  }
+
+  /** As `read`, blocking; on the CPU the calling thread runs queued work instead of sleeping. */
+  readSync(): Float32Array | Int32Array {
+    const { handle, device } = this.#live()
+    const into = this.#hostNumbers()
+    throwFailure(device, invoke(() => native.readNumbersSync(handle, into)))
+    return into
+  }
+
+  /** Host copy of the element bits. */
+  async readBits(): Promise<DTypeMap[D]> {
+    const { handle, device } = this.#live()
+    const into = hostArray(this.dtype, this.size)
+    throwFailure(device, await invoke(() => native.readBits(handle, into)))
+    return into
+  }
+
+  /** Lets go of the memory. Idempotent, and always safe: views and queued work keep it until they are done. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    native.tensorDispose(this.#facts.handle)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #live(): Facts<D> {
+    checkLive('tensor', this, this.#facts)
+    return this.#facts
+  }
+
+  #axis(argument: string, axis: number): number {
+    if (this.shape.length === 0) throw new ArgumentError(argument, 'a tensor that has axes', 'shape []')
+    return checkInteger(argument, axis, 0, this.shape.length - 1)
+  }
+
+  #hostNumbers(): Float32Array | Int32Array {
+    return this.dtype === 'int32' ? new Int32Array(this.size) : new Float32Array(this.size)
+  }
+
+  #view(offset: number, shape: Shape, strides: readonly number[]): Tensor<D> {
+    const facts = this.#facts
+    return construct({ ...facts, handle: invoke(() => native.tensorView(facts.handle, offset, shape, strides)), shape, strides })
+  }
+}
+
+export type FloatTensor = Tensor<FloatDType>
+export type IndexTensor = Tensor<'int32'>
+
+// ── for the package's own files ──────────────────────────────────────────────────────────────────────────────────
+
+function packed<D extends DType>(dtype: D, shape: Shape, device: DeviceId, handle: TensorHandle): Tensor<D> {
+  return construct({ handle, dtype, shape, strides: packedStrides(shape), device })
+}
+
+/** A tensor that the addon allocated, packed. */
+export function fromHandle<D extends DType>(handle: TensorHandle, dtype: D, shape: readonly number[], device: DeviceId): Tensor<D> {
+  return packed(dtype, Object.freeze([...shape]), device, handle)
+}
+
+function checkLive(argument: string, tensor: Tensor, facts: Facts<DType>): void {
+  if (tensor.disposed) throw new ArgumentError(argument, 'a live tensor', 'a disposed tensor', 'DISPOSED')
+  // A detached buffer shows in the length of its arrays.
+  if (facts.wrapped?.byteLength === 0 && tensor.size > 0) {
+    throw new ArgumentError(argument, 'wrapped memory that is still there', 'memory of a detached buffer', 'DISPOSED')
+  }
+}
+
+/** A live tensor of this package, or ArgumentError. */
+export function checkTensor(argument: string, value: unknown): Tensor {
+  const facts = typeof value === 'object' && value !== null ? factsOf(value) : undefined
+  if (facts === undefined) fail(argument, 'a Tensor', value)
+  checkLive(argument, value as Tensor, facts)
+  return value as Tensor
+}
+
+export function handleOf(argument: string, value: unknown): TensorHandle {
+  return factsOf(checkTensor(argument, value))!.handle
+}
+
+export function optionalHandleOf(argument: string, value: unknown): TensorHandle | null {
+  return value === undefined ? null : handleOf(argument, value)
+}
+
+// ── arguments of the constructors ────────────────────────────────────────────────────────────────────────────────
+
+function tensorOptions<D extends DType>(options: (TensorOptions<D> & { seed?: number }) | undefined, more: readonly 'seed'[] = []) {
+  const { dtype = 'float32' as D, device = 'cpu', seed } = checkOptions('options', options, ['dtype', 'device', ...more])
+  checkDType('options.dtype', dtype)
+  return { dtype, device: checkDevice('options.device', device), seed }
+}
+
+function checkBits<D extends DType>(bits: unknown, size: number, dtype: D): asserts bits is DTypeMap[D] {
+  if (!isHostArray(dtype, bits)) fail('bits', `a ${hostArrayName(dtype)}`, bits)
+  if (bits.length !== size) throw new ArgumentError('bits', `${size} elements`, `${bits.length}`, 'SHAPE_MISMATCH')
+}
+
+/** float64 unless the data is float32 or int32 already: so that each number is rounded once, on the way to the dtype. */
+function hostNumbers(data: unknown, size: number, dtype: DType): Float64Array | Float32Array | Int32Array {
+  const list = data as ArrayLike<unknown> | null | undefined
+  if (typeof list !== 'object' || list === null || !Number.isInteger(list.length) || list.length < 0) fail('data', 'an array of numbers', data)
+  if (list.length !== size) throw new ArgumentError('data', `${size} numbers`, `${list.length}`, 'SHAPE_MISMATCH')
+  if (isHostArray('float32', data) && dtype !== 'int32') return data
+  if (isHostArray('int32', data)) return data
+  const numbers = new Float64Array(size)
+  for (let i = 0; i < size; ++i) {
+    const value = list[i]
+    if (typeof value !== 'number') fail(`data[${i}]`, 'a number', value)
+    numbers[i] = dtype === 'int32' ? checkInteger(`data[${i}]`, value, -0x80000000, 0x7fffffff) : value
+  }
+  return numbers
+}
+
+function inferAxis(shape: unknown, size: number, dtype: DType): Shape {
+  if (!Array.isArray(shape)) fail('shape', 'an array of axis lengths', shape)
+  const axes = shape as unknown[]
+  const free = axes.indexOf(-1)
+  if (free < 0) {
+    const checked = checkShape('shape', axes, dtype)
+    if (sizeOf(checked) !== size) throw new ArgumentError('shape', `${size} elements`, shapeText(checked), 'SHAPE_MISMATCH')
+    return checked
+  }
+  const rest = sizeOf(checkShape('shape', axes.with(free, 1), dtype))
+  if (rest === 0 || size % rest !== 0) throw new ArgumentError('shape', `a shape for ${size} elements`, shapeText(axes as number[]), 'SHAPE_MISMATCH')
+  return checkShape('shape', axes.with(free, size / rest), dtype)
+}
