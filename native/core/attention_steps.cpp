@@ -76,7 +76,7 @@ void derive_pages(AttentionProblem& p, const TensorView& pages, const TensorView
   p.kv_lens = reinterpret_cast<const std::int32_t*>(kv_lens.data);
   p.kv_lens_stride = kv_lens.strides[0];
   // Whatever kv_lens turns out to hold, no more than the table's row can be read.
-  p.kv_len = std::min(max_kv_len, page_table.shape[1] * p.page_size);
+  p.kv_len = p.num_pages > 0 ? std::clamp<std::int64_t>(max_kv_len, 0, page_table.shape[1] * p.page_size) : 0;
 }
 
 namespace {

@@ -26,14 +26,13 @@ inline double portable_log(double x) {
   const std::uint64_t bits = std::bit_cast<std::uint64_t>(x);
   int exponent = static_cast<int>(bits >> 52) - 1022;
   double mantissa = std::bit_cast<double>((bits & 0xfffffffffffffull) | 0x3fe0000000000000ull);  // [½, 1)
-  if (mantissa < 0.70710678118654752440) {
-    mantissa += mantissa;
-    --exponent;
-  }
+  const bool low = mantissa < 0.70710678118654752440;
+  mantissa = low ? 2 * mantissa : mantissa;
+  exponent -= low;
   const double s = (mantissa - 1) / (mantissa + 1);  // |s| < 0.1716: eleven terms reach 2^-54
-  const double z = s * s;
+  constexpr double kSeries[] = {1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1.0};
   double series = 0;
-  for (int k = 21; k >= 1; k -= 2) series = series * z + 1.0 / k;
+  for (const double coefficient : kSeries) series = series * (s * s) + coefficient;
   return 2 * s * series + exponent * 0.69314718055994530942;
 }
 
@@ -46,17 +45,19 @@ inline SinCos portable_sincos(std::uint32_t turn) {
   const std::uint32_t quarter = (turn + 0x20000000u) >> 30;
   const double x = static_cast<std::int32_t>(turn - (quarter << 30)) * (6.28318530717958647693 / 4294967296.0);  // |x| <= π / 4
   const double z = x * x;
-  double sin = 0, cos = 0;
-  for (int k = 17; k >= 3; k -= 2) sin = (sin + 1) * -z * (1.0 / (k * (k - 1)));
-  for (int k = 16; k >= 2; k -= 2) cos = (cos + 1) * -z * (1.0 / (k * (k - 1)));
-  sin = x + x * sin;
-  cos = cos + 1;
-  switch (quarter & 3u) {
-    case 0: return {sin, cos};
-    case 1: return {cos, -sin};
-    case 2: return {-sin, -cos};
-    default: return {-cos, sin};
+  // Taylor series as nested products: each term is the one before times z / (k (k - 1)).
+  constexpr double kSin[] = {1.0 / (17 * 16), 1.0 / (15 * 14), 1.0 / (13 * 12), 1.0 / (11 * 10), 1.0 / (9 * 8), 1.0 / (7 * 6), 1.0 / (5 * 4), 1.0 / (3 * 2)};
+  constexpr double kCos[] = {1.0 / (16 * 15), 1.0 / (14 * 13), 1.0 / (12 * 11), 1.0 / (10 * 9), 1.0 / (8 * 7), 1.0 / (6 * 5), 1.0 / (4 * 3), 1.0 / 2};
+  double sin = 1, cos = 1;
+  for (int i = 0; i < 8; ++i) {
+    sin = 1 - sin * (z * kSin[i]);
+    cos = 1 - cos * (z * kCos[i]);
   }
+  sin *= x;
+  // Each quarter of a turn swaps the two and changes one sign; no branches, which random angles would mispredict.
+  const bool odd = quarter & 1;
+  const double sin_sign = 1 - static_cast<int>(quarter & 2), cos_sign = 1 - static_cast<int>((quarter + 1) & 2);
+  return {sin_sign * (odd ? cos : sin), cos_sign * (odd ? sin : cos)};
 }
 
 /// Elements 4 · block … 4 · block + 3 of the stream of `seed`: Box and Muller's transform of one Philox block.

@@ -1,0 +1,93 @@
+#pragma once
+// Where rows of queries, keys and values lie: the one place that knows strides and pages.
+
+#include "cpu/kernels/attention_tile.h"
+
+namespace attn::cpu::ATTN_ISA {
+
+ATTN_INLINE std::int64_t bytes_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
+
+/// The key or value rows of one head of one sequence.
+struct KvRows {
+  const std::byte* base;  // row 0; with pages, row 0 of page 0
+  std::int64_t row_bytes, page_bytes;
+  const std::int32_t* pages;
+  std::int64_t page_size, num_pages;
+  std::int64_t dim_stride;
+  int dim;
+  DType dtype;
+
+  ATTN_INLINE const std::byte* row(std::int64_t j) const {
+    if (!pages) return base + j * row_bytes;
+    // The table is read when the work runs, long after the call was checked: an entry that names no page must not reach foreign memory.
+    std::int64_t page = pages[j / page_size];
+    if (page < 0 || page >= num_pages) page = 0;
+    return base + page * page_bytes + j % page_size * row_bytes;
+  }
+};
+
+ATTN_INLINE KvRows kv_rows(const AttentionProblem& p, const SequenceSpan& s, const HeadRows& rows, std::int64_t start, int kv_head) {
+  const std::int64_t size = bytes_of(rows.dtype);
+  KvRows result;
+  result.base = rows.data + ((s.pages ? 0 : start) + kv_head * rows.head_stride) * size;
+  result.row_bytes = rows.row_stride * size;
+  result.page_bytes = rows.sequence_stride * size;
+  result.pages = s.pages;
+  result.page_size = p.page_size;
+  result.num_pages = p.num_pages;
+  result.dim_stride = rows.dim_stride;
+  result.dim = rows.dim;
+  result.dtype = rows.dtype;
+  return result;
+}
+
+/// Features [d, d + kLanes) of a row of `dim`, zeros beyond its end.
+template <class T>
+ATTN_INLINE Vec load_features(const std::byte* row, std::int64_t d, std::int64_t dim, std::int64_t dim_stride) {
+  const T* p = reinterpret_cast<const T*>(row) + d * dim_stride;
+  if (dim_stride == 1 && d + kLanes <= dim) return load(p);
+  return load_partial(p, dim - d, dim_stride);
+}
+
+/// Width of a packed query row: one vector more than its features, since the last store of each part may run over.
+ATTN_INLINE std::int64_t query_stride(const AttentionProblem& p) { return round_up(p.head_dim_qk, kLanes) + kLanes; }
+
+/// Converts the tile's query rows to float32, the parts side by side: queries[num_rows, query_stride].
+ATTN_INLINE void pack_queries(const AttentionTile& t, float* queries) {
+  const AttentionProblem& p = *t.problem;
+  std::int64_t offset = 0;
+  for (int part = 0; part < p.num_parts; ++part) {
+    const HeadRows& q = p.q[part];
+    with_dtype(q.dtype, [&](auto* typed) {
+      using T = ElementOf<decltype(typed)>;
+      for (int r = 0; r < t.num_rows; ++r) {
+        const std::int64_t row = t.row_begin + r;
+        const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + row % p.group_size;
+        const std::byte* src = q.data + (t.sequence->q_start[part] + row / p.group_size * q.row_stride + head * q.head_stride) * bytes_of(q.dtype);
+        float* dst = queries + r * query_stride(p) + offset;
+        for (std::int64_t d = 0; d < q.dim; d += kLanes) store(dst + d, load_features<T>(src, d, q.dim, q.dim_stride));
+      }
+    });
+    offset += q.dim;
+  }
+}
+
+/// The keys that rows [row_begin, row_begin + num_rows) see at all, within the tile's own range.
+ATTN_INLINE KeyRange tile_keys(const AttentionTile& t) {
+  const AttentionProblem& p = *t.problem;
+  const KeyRange first = visible_keys(p, *t.sequence, t.row_begin / p.group_size);
+  const KeyRange last = visible_keys(p, *t.sequence, (t.row_begin + t.num_rows - 1) / p.group_size);
+  return {max_of(first.begin, t.kv_begin), min_of(last.end, t.kv_end)};
+}
+
+/// An empty state: nothing seen yet.
+ATTN_INLINE void clear_state(const AttentionTile& t) {
+  const std::int64_t stride = accumulator_stride(*t.problem);
+  for (int r = 0; r < t.num_rows; ++r) {
+    t.max[r] = -__builtin_inff();
+    t.sum[r] = 0;
+    for (std::int64_t d = 0; d < stride; d += kLanes) store(t.accumulator + r * stride + d, Vec{});
+  }
+}
+
+}  // namespace attn::cpu::ATTN_ISA

@@ -1,0 +1,296 @@
+#include "cpu/kernels/attention_schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace attn::cpu {
+namespace {
+
+constexpr std::int64_t kTasksPerSequence = 64;  // enough for many cores, few enough that merging stays cheap
+constexpr std::int64_t kMinSplitKeys = 512;     // a split's state is worth a key or two; its work should be worth many more
+constexpr std::int64_t kTileFloats = 64 * 1024;  // queries, logits and accumulator of a tile: half of a 512 KiB L2 cache
+constexpr std::int64_t kRowStep = 48;            // a multiple of every instruction set's register tile
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+
+std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t round_up(std::int64_t a, std::int64_t b) { return div_up(a, b) * b; }
+
+/// How one sequence is cut.
+struct Partition {
+  bool direct = false;
+  std::int64_t rows = 0;  // per kv head
+  int tile_rows = 1;
+  std::int64_t num_tiles = 0;   // per kv head
+  std::int64_t num_splits = 1;
+  KeyRange keys{0, 0};          // visible to any row; begin is a multiple of kTileKv
+  std::int64_t split_keys = 0;  // a multiple of kTileKv
+};
+
+Partition partition_of(const AttentionProblem& p, AttentionPath path, const SequenceSpan& s) {
+  Partition part;
+  part.rows = s.qo_len * p.group_size;
+  if (part.rows == 0) return part;
+  part.direct = path == AttentionPath::kDirect || (preferred_path(p) == AttentionPath::kTiled && part.rows <= kMaxDirectRows && !direct_rows_missing(p));
+  if (part.direct) {
+    part.tile_rows = static_cast<int>(part.rows);
+  } else {
+    const std::int64_t fitting = kTileFloats / (p.head_dim_qk + p.head_dim_vo + kTileKv) / kRowStep * kRowStep;
+    std::int64_t rows = std::clamp<std::int64_t>(fitting, kRowStep, kMaxTileRows);
+    while (rows > kRowStep && div_up(part.rows, rows) * p.num_kv_heads < kTasksPerSequence) rows -= kRowStep;
+    part.tile_rows = static_cast<int>(std::min(rows, part.rows));
+  }
+  part.num_tiles = div_up(part.rows, part.tile_rows);
+
+  const std::int64_t begin = std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0);
+  const std::int64_t end = visible_keys(p, s, s.qo_len - 1).end;
+  if (begin >= end) return part;
+  part.keys = {begin / kTileKv * kTileKv, end};
+  // Bounded by a function of end - begin that never falls as kv_len grows: attention_workspace() knows an upper bound only.
+  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.num_tiles * p.num_kv_heads), 1);
+  const std::int64_t splits = std::min(wanted, div_up(end - begin, kMinSplitKeys));
+  part.split_keys = round_up(div_up(end - part.keys.begin, splits), kTileKv);
+  part.num_splits = div_up(end - part.keys.begin, part.split_keys);
+  return part;
+}
+
+/// Upper bound of num_splits for any kv_len up to the sequence's own.
+std::int64_t most_splits(const AttentionProblem& p, const Partition& part, const SequenceSpan& s) {
+  if (part.rows == 0) return 1;
+  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.num_tiles * p.num_kv_heads), 1);
+  const std::int64_t longest = visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0);
+  return std::clamp<std::int64_t>(div_up(longest, kMinSplitKeys), 1, wanted);
+}
+
+/// What is known of a sequence before the work runs: its rows, and the most keys that it can have.
+SequenceSpan longest_span(AttentionProblem problem, std::int64_t b) {
+  problem.kv_lens = nullptr;
+  return sequence_span(problem, b);
+}
+
+/// Floats of one tile's state: accumulator, max, sum.
+std::int64_t state_floats(const AttentionProblem& p, std::int64_t rows) { return round_up(rows * (accumulator_stride(p) + 2), 16); }
+
+struct TileState {
+  float *accumulator, *max, *sum;
+  TileState(float* memory, const AttentionProblem& p, std::int64_t rows)
+      : accumulator(memory), max(memory + rows * accumulator_stride(p)), sum(max + rows) {}
+};
+
+/// Bytes of one thread's part of the workspace: a state, then scratch.
+struct ThreadSpace {
+  std::size_t state = 0, scratch = 0;
+  void cover(const AttentionProblem& p, const AttentionFunctions& functions, const Partition& part) {
+    const auto bytes = (part.direct ? functions.rows_scratch : functions.tile_scratch)(p, part.tile_rows);
+    state = std::max(state, static_cast<std::size_t>(state_floats(p, part.tile_rows)) * sizeof(float));
+    scratch = std::max(scratch, (bytes + 63) / 64 * 64);
+  }
+  std::size_t bytes() const { return state + scratch; }
+};
+
+struct SequenceWork {
+  SequenceSpan span;
+  Partition part;
+  float* states = nullptr;  // of [kv head, tile, split], where keys are split
+
+  float* state(const AttentionProblem& p, std::int64_t kv_head, std::int64_t tile, std::int64_t split) const {
+    return states + ((kv_head * part.num_tiles + tile) * part.num_splits + split) * state_floats(p, part.tile_rows);
+  }
+  int rows_of_tile(std::int64_t tile) const { return static_cast<int>(std::min<std::int64_t>(part.tile_rows, part.rows - tile * part.tile_rows)); }
+  KeyRange keys_of_split(std::int64_t split) const {
+    const std::int64_t begin = part.keys.begin + split * part.split_keys;
+    return {begin, std::min(begin + part.split_keys, part.keys.end)};
+  }
+};
+
+struct Task {
+  std::int64_t sequence, kv_head, tile, split;
+  std::int64_t cost;  // pairs of a row and a key, about
+};
+
+std::int64_t cost_of(const AttentionProblem& p, const SequenceWork& work, std::int64_t tile, KeyRange keys) {
+  const std::int64_t first = tile * work.part.tile_rows, last = first + work.rows_of_tile(tile) - 1;
+  const KeyRange head = visible_keys(p, work.span, first / p.group_size), tail = visible_keys(p, work.span, last / p.group_size);
+  const auto seen = [&](const KeyRange& range) { return std::max<std::int64_t>(std::min(range.end, keys.end) - std::max(range.begin, keys.begin), 0); };
+  return (seen(head) + seen(tail) + 1) * (last - first + 1);
+}
+
+std::byte* out_row(const AttentionProblem& p, const SequenceSpan& s, std::int64_t head, std::int64_t i) {
+  return p.out.data + (s.out_start + i * p.out.row_stride + head * p.out.head_stride) * dtype_size(p.out.dtype);
+}
+
+void write_lse(const AttentionProblem& p, const SequenceSpan& s, std::int64_t head, std::int64_t i, float value) {
+  if (p.lse) p.lse[s.lse_start + head * p.lse_head_stride + i] = value;
+}
+
+/// Adds the sink, normalises, converts. `accumulator` is overwritten where the row saw nothing.
+void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s, std::int64_t head, std::int64_t i, float* accumulator,
+                float max, float sum) {
+  const float sink = p.sinks ? p.sinks[head * p.sinks_stride] : kNone;
+  float factor = 0, lse = sink;
+  if (sum == 0) {
+    // Nothing seen: the state may still hold 0 · NaN of keys whose logit is -inf.
+    std::fill_n(accumulator, accumulator_stride(p), 0.0f);
+  } else {
+    const float top = sink > max ? sink : max;
+    const float weight = max == kNone ? 1.0f : std::exp(max - top);  // max is -inf with a sum that is NaN
+    const double total = static_cast<double>(sum) * weight + (p.sinks ? std::exp(static_cast<double>(sink) - top) : 0.0);
+    factor = static_cast<float>(weight / total);
+    lse = static_cast<float>(top + std::log(total));
+  }
+  functions.write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
+  write_lse(p, s, head, i, lse);
+}
+
+void finish_tile(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile,
+                 const TileState& state) {
+  for (int r = 0; r < work.rows_of_tile(tile); ++r) {
+    const std::int64_t row = tile * work.part.tile_rows + r;
+    finish_row(p, functions, work.span, kv_head * p.group_size + row % p.group_size, row / p.group_size, state.accumulator + r * accumulator_stride(p),
+               state.max[r], state.sum[r]);
+  }
+}
+
+/// Sums the splits' states into the first, in order of the keys.
+void merge_splits(const AttentionProblem& p, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile) {
+  const std::int64_t stride = accumulator_stride(p);
+  const TileState merged(work.state(p, kv_head, tile, 0), p, work.part.tile_rows);
+  for (int r = 0; r < work.rows_of_tile(tile); ++r) {
+    float top = kNone;
+    for (std::int64_t split = 0; split < work.part.num_splits; ++split) {
+      top = std::max(top, TileState(work.state(p, kv_head, tile, split), p, work.part.tile_rows).max[r]);
+    }
+    float sum = 0;
+    for (std::int64_t split = 0; split < work.part.num_splits; ++split) {
+      const TileState state(work.state(p, kv_head, tile, split), p, work.part.tile_rows);
+      if (state.sum[r] == 0) {
+        if (split == 0) std::fill_n(merged.accumulator + r * stride, stride, 0.0f);
+        continue;
+      }
+      const float weight = state.max[r] == kNone ? 1.0f : std::exp(state.max[r] - top);
+      sum += state.sum[r] * weight;
+      const float* from = state.accumulator + r * stride;
+      float* to = merged.accumulator + r * stride;
+      for (std::int64_t d = 0; d < stride; ++d) to[d] = (split == 0 ? 0.0f : to[d]) + from[d] * weight;
+    }
+    merged.max[r] = top;
+    merged.sum[r] = sum;
+  }
+}
+
+/// Rows of a padded batch beyond the sequence's own.
+void write_padding(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s) {
+  const std::vector<float> zeros(accumulator_stride(p));
+  for (std::int64_t i = s.qo_len; i < s.qo_rows; ++i) {
+    for (int head = 0; head < p.num_qo_heads; ++head) {
+      functions.write_row(zeros.data(), 1, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
+      write_lse(p, s, head, i, kNone);
+    }
+  }
+}
+
+}  // namespace
+
+std::int64_t rows_per_kv_head(const AttentionProblem& problem) { return problem.qo_len * problem.group_size; }
+
+const char* direct_rows_missing(const AttentionProblem& p) {
+  if (p.v_in_k) return "takes values apart from the keys";
+  if (p.num_parts != 1) return "takes keys of one part, received two";
+  if (p.k[0].dtype != p.v.dtype) return "takes keys and values of one dtype";
+  if (p.k[0].dim_stride != 1 || p.v.dim_stride != 1) return "takes keys and values whose features are adjacent";
+  return nullptr;
+}
+
+AttentionPath preferred_path(const AttentionProblem& problem) {
+  return rows_per_kv_head(problem) <= kMaxDirectRows && !direct_rows_missing(problem) ? AttentionPath::kDirect : AttentionPath::kTiled;
+}
+
+std::int64_t planned_splits(const AttentionProblem& problem, AttentionPath path) {
+  std::int64_t splits = 1;
+  for (std::int64_t b = 0; b < problem.batch; ++b) {
+    const SequenceSpan span = longest_span(problem, b);
+    splits = std::max(splits, most_splits(problem, partition_of(problem, path, span), span));
+  }
+  return splits;
+}
+
+std::size_t attention_workspace(const AttentionProblem& problem, const AttentionFunctions& functions, AttentionPath path, int num_threads) {
+  ThreadSpace space;
+  std::int64_t floats = 0;
+  for (std::int64_t b = 0; b < problem.batch; ++b) {
+    const SequenceSpan span = longest_span(problem, b);
+    const Partition part = partition_of(problem, path, span);
+    space.cover(problem, functions, part);
+    const std::int64_t splits = most_splits(problem, part, span);
+    if (splits > 1) floats += problem.num_kv_heads * part.num_tiles * splits * state_floats(problem, part.tile_rows);
+  }
+  return space.bytes() * num_threads + static_cast<std::size_t>(floats) * sizeof(float);
+}
+
+void run_attention(const AttentionProblem& problem, const AttentionFunctions& functions, AttentionPath path, Execution& execution) {
+  ThreadSpace space;
+  std::vector<SequenceWork> sequences(problem.batch);
+  for (std::int64_t b = 0; b < problem.batch; ++b) {
+    sequences[b].span = sequence_span(problem, b);
+    sequences[b].part = partition_of(problem, path, sequences[b].span);
+    space.cover(problem, functions, sequences[b].part);
+  }
+
+  float* states = reinterpret_cast<float*>(execution.workspace + space.bytes() * execution.num_threads);
+  std::vector<Task> tasks, merges;
+  std::vector<std::int64_t> padded;
+  for (std::int64_t b = 0; b < problem.batch; ++b) {
+    SequenceWork& work = sequences[b];
+    const Partition& part = work.part;
+    if (work.span.qo_len < work.span.qo_rows) padded.push_back(b);
+    if (part.num_splits > 1) {
+      work.states = states;
+      states += problem.num_kv_heads * part.num_tiles * part.num_splits * state_floats(problem, part.tile_rows);
+    }
+    for (std::int64_t kv_head = 0; kv_head < problem.num_kv_heads; ++kv_head) {
+      for (std::int64_t tile = 0; tile < part.num_tiles; ++tile) {
+        for (std::int64_t split = 0; split < part.num_splits; ++split) {
+          tasks.push_back({b, kv_head, tile, split, cost_of(problem, work, tile, work.keys_of_split(split))});
+        }
+        if (part.num_splits > 1) merges.push_back({b, kv_head, tile, 0, 0});
+      }
+    }
+  }
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
+
+  execution.parallel_for(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t n, int thread) {
+    const Task& task = tasks[n];
+    const SequenceWork& work = sequences[task.sequence];
+    const bool split = work.part.num_splits > 1;
+    std::byte* own = execution.workspace + space.bytes() * thread;
+    const TileState state(split ? work.state(problem, task.kv_head, task.tile, task.split) : reinterpret_cast<float*>(own), problem, work.part.tile_rows);
+    const KeyRange keys = work.keys_of_split(task.split);
+    const AttentionTile tile{&problem,
+                             &work.span,
+                             static_cast<int>(task.kv_head),
+                             task.tile * work.part.tile_rows,
+                             work.rows_of_tile(task.tile),
+                             keys.begin,
+                             keys.end,
+                             state.accumulator,
+                             state.max,
+                             state.sum,
+                             own + space.state};
+    (work.part.direct ? functions.rows : functions.tile)(tile);
+    if (!split) finish_tile(problem, functions, work, task.kv_head, task.tile, state);
+  });
+
+  const std::int64_t num_merges = static_cast<std::int64_t>(merges.size());
+  const std::int64_t num_padded = static_cast<std::int64_t>(padded.size());
+  if (num_merges + num_padded == 0) return;
+  execution.parallel_for(num_merges + num_padded, [&](std::int64_t n, int) {
+    if (n >= num_merges) return write_padding(problem, functions, sequences[padded[n - num_merges]].span);
+    const Task& task = merges[n];
+    const SequenceWork& work = sequences[task.sequence];
+    merge_splits(problem, work, task.kv_head, task.tile);
+    finish_tile(problem, functions, work, task.kv_head, task.tile, TileState(work.state(problem, task.kv_head, task.tile, 0), problem, work.part.tile_rows));
+  });
+}
+
+}  // namespace attn::cpu

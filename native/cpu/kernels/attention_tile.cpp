@@ -1,0 +1,193 @@
+// Many query rows against one kv head, key block by key block:
+//   S = Q Kᵀ;  P = exp(S - max);  O = O · exp(old max - max) + P V;  sum likewise
+// Keys and values are converted to float32 once per block and shared by all rows of the group: K transposed into panels
+// for the first product, V into panels for the second. Where V is part of K (MLA) one read serves both. Values are copied
+// even when they are float32 already: rows of several heads lie a power of two apart and would evict each other from L1.
+// Scratch: rows · (head_dim_qk + kTileKv) + kTileKv · (head_dim_qk + head_dim_vo) floats. Any head dims, dtypes, strides.
+
+#include "cpu/kernels/attention_kv.h"
+#include "cpu/kernels/attention_softmax.h"
+#include "cpu/kernels/gemm_tile.h"
+
+namespace attn::cpu::ATTN_ISA {
+namespace {
+
+static_assert(kTileKv % kGemmCols == 0, "a block of keys is whole panels");
+
+// Not a power of two, so that rows do not collide in the L1 cache.
+constexpr std::int64_t kLogitStride = kTileKv + 16;
+constexpr std::int64_t kValuePanel = static_cast<std::int64_t>(kTileKv) * kGemmCols;
+
+struct TileScratch {
+  float* queries;  // [rows, query_stride]
+  float* keys;     // [kTileKv / kGemmCols, head_dim_qk, kGemmCols]
+  float* values;   // [ceil(head_dim_vo / kGemmCols), kTileKv, kGemmCols]
+  float* logits;   // [rows, kLogitStride]
+  std::size_t bytes;
+};
+
+ATTN_INLINE TileScratch tile_scratch(const AttentionProblem& p, int rows, std::byte* memory) {
+  TileScratch s;
+  s.bytes = 0;
+  const auto take = [&](std::int64_t floats) {
+    float* taken = reinterpret_cast<float*>(memory + s.bytes);
+    s.bytes += static_cast<std::size_t>(round_up(floats, 16) * 4);
+    return taken;
+  };
+  s.queries = take(rows * query_stride(p));
+  s.keys = take(static_cast<std::int64_t>(kTileKv) * p.head_dim_qk);
+  s.values = take(round_up(p.head_dim_vo, kGemmCols) * kTileKv);
+  s.logits = take(rows * kLogitStride);
+  return s;
+}
+
+/// Rows lo … hi of the block at `first`, converted: kKeys transposes them into key panels from feature `offset` on,
+/// the first `value_dim` features also go to value panels. Returns NaN or 0: NaN when a value is not finite.
+/// Lanes beyond [lo, hi) repeat a valid row: they are masked later, and no other row may be read.
+template <class T, bool kKeys>
+ATTN_INLINE float pack_rows(const KvRows& rows, std::int64_t first, std::int64_t lo, std::int64_t hi, float* keys, std::int64_t depth, std::int64_t offset,
+                            float* values, std::int64_t value_dim) {
+  Vec poison{};
+  for (std::int64_t c = lo / kLanes * kLanes; c < hi; c += kLanes) {
+    const std::byte* row[kLanes];
+    for (int i = 0; i < kLanes; ++i) row[i] = rows.row(first + min_of(max_of(c + i, lo), hi - 1));
+    float* panel = keys + c / kGemmCols * depth * kGemmCols + offset * kGemmCols + c % kGemmCols;
+    for (std::int64_t d = 0; d < rows.dim; d += kLanes) {
+      Vec v[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) v[i] = load_features<T>(row[i], d, rows.dim, rows.dim_stride);
+      if (d < value_dim) {
+        float* dst = values + d / kGemmCols * kValuePanel + c * kGemmCols + d % kGemmCols;
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+          store(dst + i * kGemmCols, v[i]);
+          poison += v[i] * 0.0f;
+        }
+      }
+      if constexpr (kKeys) {
+        transpose(v);
+        const std::int64_t count = min_of(kLanes, rows.dim - d);
+        float* dst = panel + d * kGemmCols;
+        if (count == kLanes) {
+#pragma GCC unroll 16
+          for (int i = 0; i < kLanes; ++i) store(dst + i * kGemmCols, v[i]);
+        } else {
+          for (std::int64_t i = 0; i < count; ++i) store(dst + i * kGemmCols, v[i]);
+        }
+      }
+    }
+  }
+  return reduce_add(poison);
+}
+
+template <bool kKeys>
+float pack(const KvRows& rows, std::int64_t first, std::int64_t lo, std::int64_t hi, float* keys, std::int64_t depth, std::int64_t offset, float* values,
+           std::int64_t value_dim) {
+  float poison = 0;
+  with_dtype(rows.dtype, [&](auto* typed) {
+    using T = ElementOf<decltype(typed)>;
+    poison = pack_rows<T, kKeys>(rows, first, lo, hi, keys, depth, offset, values, value_dim);
+  });
+  return poison;
+}
+
+/// O += P V over the keys that this row sees and no others: where a masked value is not finite, 0 · value would spoil the row.
+void add_visible(const float* probabilities, const float* values, std::int64_t lo, std::int64_t hi, std::int64_t dim, float* accumulator) {
+  for (std::int64_t d = 0; d < dim; d += kLanes) {
+    const float* column = values + d / kGemmCols * kValuePanel + d % kGemmCols;
+    Vec sum = load(accumulator + d);
+    for (std::int64_t j = lo; j < hi; ++j) sum = probabilities[j] * load(column + j * kGemmCols) + sum;
+    store(accumulator + d, sum);
+  }
+}
+
+}  // namespace
+
+std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows) { return tile_scratch(problem, num_rows, nullptr).bytes; }
+
+void attention_tile(const AttentionTile& t) {
+  const AttentionProblem& p = *t.problem;
+  const SequenceSpan& s = *t.sequence;
+  clear_state(t);
+  const KeyRange keys = tile_keys(t);
+  if (keys.begin >= keys.end) return;
+
+  const TileScratch scratch = tile_scratch(p, t.num_rows, t.scratch);
+  const std::int64_t depth = p.head_dim_qk, stride = accumulator_stride(p);
+  pack_queries(t, scratch.queries);
+  KvRows k[2];
+  for (int part = 0; part < p.num_parts; ++part) k[part] = kv_rows(p, s, p.k[part], s.k_start[part], t.kv_head);
+  const KvRows v = p.v_in_k ? k[0] : kv_rows(p, s, p.v, s.v_start, t.kv_head);
+
+  for (std::int64_t block = keys.begin / kTileKv * kTileKv; block < keys.end; block += kTileKv) {
+    const std::int64_t lo = max_of(keys.begin - block, 0), hi = min_of(keys.end - block, kTileKv);
+    const auto query_keys = [&](std::int64_t query) {
+      const KeyRange all = visible_keys(p, s, query);
+      return KeyRange{max_of(all.begin - block, lo), min_of(all.end - block, hi)};
+    };
+    const auto row_keys = [&](int r) { return query_keys((t.row_begin + r) / p.group_size); };
+    // The rows that see any of the block follow one another, since both ends of a row's range never fall.
+    int row_first = 0, row_end = t.num_rows;
+    while (row_first < row_end && row_keys(row_first).end <= lo) ++row_first;
+    while (row_end > row_first && row_keys(row_end - 1).begin >= hi) --row_end;
+    const int num_rows = row_end - row_first;
+    if (num_rows == 0) continue;
+    const bool edge = row_keys(row_end - 1).begin > lo || row_keys(row_first).end < hi;
+
+    float poison = 0;
+    for (int part = 0; part < p.num_parts; ++part) {
+      const bool values_too = p.v_in_k && part == 0;
+      poison += pack<true>(k[part], block, lo, hi, scratch.keys, depth, part == 0 ? 0 : k[0].dim, scratch.values, values_too ? p.head_dim_vo : 0);
+    }
+    if (!p.v_in_k) poison = pack<false>(v, block, lo, hi, nullptr, 0, 0, scratch.values, p.head_dim_vo);
+
+    const std::int64_t col = lo / kGemmCols * kGemmCols;
+    float* logits = scratch.logits + row_first * kLogitStride;
+    gemm_tile<false>(num_rows, hi - col, depth, scratch.queries + row_first * query_stride(p), query_stride(p), scratch.keys + col * depth, kGemmCols,
+                     depth * kGemmCols, logits + col, kLogitStride);
+
+    const bool row_by_row = edge && poison != 0;  // NaN compares unequal
+    std::int64_t query = (t.row_begin + row_first) / p.group_size;
+    std::int64_t member = (t.row_begin + row_first) % p.group_size;
+    for (int r = row_first; r < row_end; ++r, ++member) {
+      if (member == p.group_size) {
+        member = 0;
+        ++query;
+      }
+      const KeyRange seen = query_keys(query);
+      float* row = scratch.logits + r * kLogitStride;
+      float* accumulator = t.accumulator + r * stride;
+      if (seen.begin >= seen.end) {
+        for (int j = 0; j < kTileKv; j += kLanes) store(row + j, Vec{});
+        continue;
+      }
+      const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + member;
+      const float factor = softmax_block(row, logit_row(p, s, query, head, block), seen.begin, seen.end, t.max + r, t.sum + r);
+      if (factor != 1) {
+        for (std::int64_t d = 0; d < stride; d += kLanes) store(accumulator + d, load(accumulator + d) * factor);
+      }
+      if (row_by_row) add_visible(row, scratch.values, seen.begin, seen.end, p.head_dim_vo, accumulator);
+    }
+    if (!row_by_row) {
+      gemm_tile<true>(num_rows, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols, kValuePanel,
+                      t.accumulator + row_first * stride, stride);
+    }
+  }
+}
+
+void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride) {
+  with_dtype(dtype, [&](auto* typed) {
+    using T = ElementOf<decltype(typed)>;
+    T* out = reinterpret_cast<T*>(dst);
+    for (std::int64_t d = 0; d < dim; d += kLanes) {
+      const Vec v = load(values + d) * factor;
+      if (dim_stride == 1 && d + kLanes <= dim) {
+        store(out + d, v);
+      } else {
+        store_partial(out + d * dim_stride, v, dim - d, dim_stride);
+      }
+    }
+  });
+}
+
+}  // namespace attn::cpu::ATTN_ISA

@@ -1,0 +1,64 @@
+#pragma once
+// What the schedule (attention_schedule.cpp, compiled once) asks of the compute code (attention_tile.cpp and
+// attention_rows.cpp, compiled per instruction set).
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/attention.h"
+#include "cpu/isa.h"
+
+namespace attn::cpu {
+
+/// Rows of one kv head's group against a range of keys. Row r is query r / group_size of head kv_head · group_size + r % group_size.
+struct AttentionTile {
+  const AttentionProblem* problem;
+  const SequenceSpan* sequence;
+  int kv_head;
+  std::int64_t row_begin;
+  int num_rows;
+  std::int64_t kv_begin, kv_end;  // keys to consider, kv_begin a multiple of kTileKv; each row's own bounds apply on top
+  float* accumulator;             // [num_rows, accumulator_stride] Σ exp(logit - max) v, written
+  float* max;                     // [num_rows] natural-log units, -inf where no key was seen; written
+  float* sum;                     // [num_rows] Σ exp(logit - max), written; NaN where a visible logit is NaN
+  std::byte* scratch;             // this thread's, 64-byte aligned
+};
+
+/// Keys per block of the online softmax.
+inline constexpr int kTileKv = 64;
+/// Rows of one tile, bounded further by the head dims.
+inline constexpr int kMaxTileRows = 192;
+/// Query rows per kv head up to which keys are read as they lie instead of being packed for a matrix product.
+inline constexpr int kMaxDirectRows = 8;
+
+/// Rows are padded to the widest vector of any instruction set.
+[[gnu::always_inline]] inline std::int64_t accumulator_stride(const AttentionProblem& problem) { return (problem.head_dim_vo + 15) / 16 * 16; }
+
+/// The compute code of one instruction set.
+struct AttentionFunctions {
+  void (*tile)(const AttentionTile& tile);
+  std::size_t (*tile_scratch)(const AttentionProblem& problem, int num_rows);  // bytes
+  void (*rows)(const AttentionTile& tile);                                     // at most kMaxDirectRows; see direct_rows_missing()
+  std::size_t (*rows_scratch)(const AttentionProblem& problem, int num_rows);  // bytes
+  /// dst[d · dim_stride] = values[d] · factor, rounded to dtype.
+  void (*write_row)(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
+};
+
+#define ATTN_DECLARE(isa)                                                          \
+  namespace isa {                                                                  \
+  void attention_tile(const AttentionTile& tile);                                  \
+  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows); \
+  void attention_rows(const AttentionTile& tile);                                  \
+  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows); \
+  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride); \
+  inline constexpr AttentionFunctions kAttentionFunctions{attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, \
+                                                          write_attention_row};    \
+  }
+#ifdef ATTN_ISA
+ATTN_DECLARE(ATTN_ISA)
+#else
+ATTN_FOR_EACH_ISA(ATTN_DECLARE)
+#endif
+#undef ATTN_DECLARE
+
+}  // namespace attn::cpu

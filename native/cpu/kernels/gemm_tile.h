@@ -1,0 +1,84 @@
+#pragma once
+// The shared float32 matrix product of the CPU kernels: C[rows, cols] = (C or 0) + A[rows, depth] · B[depth, cols].
+//
+// A and C are row-major with leading dimensions lda and ldc. B lies in panels of kGemmCols columns: element (k, j) is
+// b[(j / kGemmCols) · panel_stride + k · ldb + j % kGemmCols]; contiguous panels (ldb = kGemmCols, panel_stride =
+// depth · kGemmCols) never collide in the L1 cache. Columns are computed in whole vectors: C must be writable, and B
+// readable, up to the next multiple of kLanes. Each element sums over k in order, starting from C, in whatever tile it
+// falls: the result of a row does not depend on the rows computed with it.
+
+#include "cpu/isa.h"
+
+namespace attn::cpu::ATTN_ISA {
+
+inline constexpr int kGemmCols = kGemmVecs * kLanes;
+
+// Internal linkage, so that the linker cannot mix instruction sets.
+namespace {
+
+template <int kRows, int kVecs, bool kAccumulate>
+__attribute__((noinline)) void gemm_registers(std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+  Vec sums[kRows][kVecs];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) sums[r][v] = kAccumulate ? load(c + r * ldc + v * kLanes) : Vec{};
+  }
+  do {  // depth > 0; a loop that might not run at all would make the compiler keep the sums in memory as well
+    Vec row[kVecs];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) row[v] = load(b + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Vec factor = broadcast(a[r * lda]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVecs; ++v) sums[r][v] = factor * row[v] + sums[r][v];
+    }
+    ++a;
+    b += ldb;
+  } while (--depth > 0);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) store(c + r * ldc + v * kLanes, sums[r][v]);
+  }
+}
+
+template <int kVecs, bool kAccumulate, int kRows = kGemmRows>
+void gemm_rows(int rows, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) return gemm_registers<kRows, kVecs, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
+    gemm_rows<kVecs, kAccumulate, kRows - 1>(rows, depth, a, lda, b, ldb, c, ldc);
+  }
+}
+
+template <bool kAccumulate>
+void gemm_tile(std::int64_t rows, std::int64_t cols, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+               std::int64_t panel_stride, float* c, std::int64_t ldc) {
+  static_assert(kGemmVecs == 2, "the remainder below is one vector");
+  if (depth <= 0) {
+    for (std::int64_t r = 0; !kAccumulate && r < rows; ++r) {
+      for (std::int64_t j = 0; j < cols; j += kLanes) store(c + r * ldc + j, Vec{});
+    }
+    return;
+  }
+  // Even shares: 8 rows are 4 + 4 rather than 6 + 2, which would starve the multipliers.
+  const std::int64_t shares = (rows + kGemmRows - 1) / kGemmRows;
+  for (std::int64_t j = 0; j < cols; j += kGemmCols, b += panel_stride) {
+    std::int64_t begin = 0;
+    for (std::int64_t share = 0; share < shares; ++share) {
+      const std::int64_t end = rows * (share + 1) / shares;
+      const int count = static_cast<int>(end - begin);
+      if (cols - j > kLanes) {
+        gemm_rows<2, kAccumulate>(count, depth, a + begin * lda, lda, b, ldb, c + begin * ldc + j, ldc);
+      } else {
+        gemm_rows<1, kAccumulate>(count, depth, a + begin * lda, lda, b, ldb, c + begin * ldc + j, ldc);
+      }
+      begin = end;
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace attn::cpu::ATTN_ISA

@@ -1,0 +1,15 @@
+#include "cpu/kernels/register_ops.h"
+
+namespace attn::cpu {
+
+void register_op_kernels() {
+  register_linear_kernels();
+  register_rms_norm_kernels();
+  register_rope_kernels();
+  register_merge_kernels();
+  register_copy_kernels();
+  register_randn_kernels();
+  register_paged_kv_kernels();
+}
+
+}  // namespace attn::cpu

@@ -1,0 +1,25 @@
+#pragma once
+// AVX-512 F, BW, DQ, VL: 32 registers of 16 lanes.
+
+#include <immintrin.h>
+
+namespace attn::cpu::ATTN_ISA {
+inline constexpr int kLanes = 16;
+inline constexpr int kGemmRows = 12;  // 12 x 32: 24 accumulators, 2 of B, A broadcast from memory
+inline constexpr int kGemmVecs = 2;
+}  // namespace attn::cpu::ATTN_ISA
+
+#include "cpu/simd/vec.h"
+
+namespace attn::cpu::ATTN_ISA {
+
+// The zero-masked forms: the plain ones start from an undefined register, which GCC warns about.
+ATTN_INLINE Vec load(const Half* p) { return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p))); }
+ATTN_INLINE void store(Half* p, Vec v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(p), _mm512_maskz_cvtps_ph(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+}  // namespace attn::cpu::ATTN_ISA
+
+#include "cpu/simd/vec_math.h"
+#include "cpu/simd/vec_rows.h"

@@ -1,0 +1,32 @@
+#pragma once
+// float16 loads and stores by integer arithmetic, for instruction sets without conversions of their own.
+// The same bits as core/convert.h and as the F16C instructions: round to nearest even, NaN stays NaN and becomes quiet.
+
+#include "cpu/simd/vec.h"
+
+namespace attn::cpu::ATTN_ISA {
+
+ATTN_INLINE Vec load(const Half* p) {
+  const BitVec half = __builtin_convertvector(load_bits(p), BitVec);
+  const BitVec sign = (half & 0x8000u) << 16;
+  const BitVec shifted = (half & 0x7fffu) << 13;
+  // Moving the exponent by a multiplication makes subnormals exact as well.
+  const BitVec finite = bits_of(vec_of(shifted) * 0x1p112f);
+  const BitVec quiet = (half & 0x3ffu) != 0u ? broadcast(0x400000u) : BitVec{};
+  const BitVec special = shifted | 0x7f800000u | quiet;
+  return vec_of(sign | ((half & 0x7c00u) == 0x7c00u ? special : finite));
+}
+
+ATTN_INLINE void store(Half* p, Vec v) {
+  const BitVec bits = bits_of(v);
+  const BitVec sign = (bits >> 16) & 0x8000u;
+  const BitVec magnitude = bits & 0x7fffffffu;
+  BitVec half = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+  // Below 2^-14, adding 0.5 leaves the rounded multiple of 2^-24 in the low mantissa bits.
+  half = magnitude < 0x38800000u ? bits_of(vec_of(magnitude) + 0.5f) - 0x3f000000u : half;
+  half = magnitude >= 0x477ff000u ? broadcast(0x7c00u) : half;  // 65520 and above round to infinity
+  half = magnitude > 0x7f800000u ? (0x7e00u | ((magnitude >> 13) & 0x3ffu)) : half;
+  store_bits(p, __builtin_convertvector(sign | half, ShortVec));
+}
+
+}  // namespace attn::cpu::ATTN_ISA

@@ -1,0 +1,45 @@
+#pragma once
+// exp and tanh on vectors, within 2 units in the last place. The polynomials are minimax fits of this project (weighted
+// least squares on Chebyshev nodes, reweighted until the relative error is level).
+
+#include "cpu/simd/vec.h"
+
+namespace attn::cpu::ATTN_ISA {
+
+/// e^x. NaN stays NaN, above 88.722 infinity, below -87.336 (the smallest normal number) 0.
+ATTN_INLINE Vec exp(Vec x) {
+  constexpr float kRound = 0x1.8p23f;  // adding and taking it away rounds to an integer
+  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec n = shifted - kRound;
+  // x - n·ln 2 with ln 2 in two parts, the first short enough for an exact product.
+  Vec r = x - n * 0x1.62e4p-1f;
+  r = r - n * 1.4286068e-06f;
+  Vec q = r * 0.0013814466f + 0.008368781f;
+  q = q * r + 0.041668393f;
+  q = q * r + 0.1666652f;
+  q = q * r + 0.49999994f;
+  const Vec p = q * (r * r) + r + 1.0f;
+  const Vec scaled = vec_of(bits_of(p) + (bits_of(shifted) << 23));  // the low bits of `shifted` are n
+  Vec result = x < -87.33654f ? Vec{} : scaled;
+  result = x > 88.72283f ? broadcast(__builtin_inff()) : result;
+  return x == x ? result : x;
+}
+
+ATTN_INLINE float exp(float x) { return exp(broadcast(x))[0]; }
+
+/// tanh x. NaN stays NaN.
+ATTN_INLINE Vec tanh(Vec x) {
+  const Vec magnitude = vec_of(bits_of(x) & 0x7fffffffu);
+  const BitVec sign = bits_of(x) & 0x80000000u;
+  const Vec u = x * x;
+  Vec q = u * -0.005704985f + 0.020639084f;
+  q = q * u - 0.053739715f;
+  q = q * u + 0.13331442f;
+  q = q * u - 0.3333328f;
+  const Vec small = x + x * u * q;
+  const Vec decay = exp(magnitude * -2.0f);
+  const Vec large = vec_of(bits_of((1.0f - decay) / (1.0f + decay)) | sign);
+  return magnitude < 0.625f ? small : large;
+}
+
+}  // namespace attn::cpu::ATTN_ISA
