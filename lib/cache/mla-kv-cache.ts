@@ -1,0 +1,126 @@
+import { checkInteger, checkOptions } from '../check'
+import type { DeviceId } from '../devices'
+import { invoke, native } from '../native'
+import type { FloatDType } from '../tensor/dtype'
+import { fromHandle, handleOf, type FloatTensor } from '../tensor/tensor'
+import type { PageBatch } from './page-batch'
+import { PagedCache, pagesOf, registerCache, type PagedCacheStats } from './paged-cache'
+import type { Sequence } from './sequence'
+
+export interface MlaKvCacheOptions {
+  readonly numPages: number
+  /** Tokens per page: 64 by default; any power of two from 1 to 256. */
+  readonly pageSize?: number
+  readonly kvLoraRank: number
+  readonly qkRopeHeadDim: number
+  /** 'float32' (default), 'float16' or 'bfloat16'. */
+  readonly dtype?: FloatDType
+  /** Default 'cpu'. */
+  readonly device?: DeviceId
+}
+
+/**
+ * The cache of DeepSeek's multi-head latent attention (arXiv:2405.04434): one row per token, shared by all heads:
+ * [kvLoraRank] the latent after its norm, then [qkRopeHeadDim] the rope key after rotation.
+ *
+ * ```ts
+ * const cache = new MlaKvCache({ numPages: 64, kvLoraRank: 512, qkRopeHeadDim: 64, dtype: 'bfloat16' })
+ * const sequence = cache.open()
+ * cache.append([sequence], ckv, kPe)
+ * ```
+ *
+ * @throws ArgumentError for options out of range; ResourceError of code OUT_OF_MEMORY.
+ */
+export class MlaKvCache implements Disposable {
+  /** [numPages, pageSize, kvLoraRank + qkRopeHeadDim]; slots without a token may hold anything. */
+  readonly latents: FloatTensor
+  readonly kvLoraRank: number
+  readonly qkRopeHeadDim: number
+  readonly #pages: PagedCache
+
+  constructor(options: MlaKvCacheOptions) {
+    const given = checkOptions('options', options, ['numPages', 'pageSize', 'kvLoraRank', 'qkRopeHeadDim', 'dtype', 'device'])
+    this.kvLoraRank = checkInteger('options.kvLoraRank', given.kvLoraRank, 1, maxDim)
+    this.qkRopeHeadDim = checkInteger('options.qkRopeHeadDim', given.qkRopeHeadDim, 1, maxDim)
+    const width = this.kvLoraRank + this.qkRopeHeadDim
+    this.#pages = new PagedCache('MlaKvCache', given, 64, [width])
+    this.latents = this.#pages.allocate([width])
+    registerCache(this, this.#pages)
+  }
+
+  get stats(): PagedCacheStats {
+    return this.#pages.stats
+  }
+
+  /** A new, empty sequence. It takes pages as it grows. */
+  open(): Sequence {
+    return this.#pages.open()
+  }
+
+  /**
+   * Adds tokens to sequences: ckv [batch, newLen, kvLoraRank] · kPe [batch, newLen, qkRopeHeadDim], converted to the cache's dtype.
+   * `lens` [batch] gives fewer valid rows per sequence; rows beyond are not stored. A sequence may appear once.
+   *
+   * @throws ArgumentError, or ResourceError of code OUT_OF_PAGES (`requested` and `available` count pages); nothing is written then.
+   */
+  append(sequences: readonly Sequence[], ckv: FloatTensor, kPe: FloatTensor, options?: { readonly lens?: ArrayLike<number> }): void {
+    appendLatents(this, sequences, ckv, kPe, checkOptions('options', options, ['lens']).lens)
+  }
+
+  /** Freezes page tables and lengths for one step. */
+  batch(sequences: readonly Sequence[]): PageBatch {
+    return this.#pages.batch(sequences)
+  }
+
+  /** Frees the memory and ends all sequences. Work that is queued keeps what it needs. Idempotent. */
+  dispose(): void {
+    this.#pages.dispose()
+    this.latents.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+const maxDim = 2 ** 30
+
+/** The pages of a live MlaKvCache. */
+export function latentPagesOf(argument: string, cache: unknown): PagedCache {
+  return pagesOf(argument, cache, MlaKvCache)
+}
+
+/** `append`; the function returned takes it back until the sequences change again. */
+export function appendLatents(cache: MlaKvCache, sequences: unknown, ckv: unknown, kPe: unknown, lens: unknown): () => void {
+  const { latents, kvLoraRank, qkRopeHeadDim } = cache
+  const rows = [
+    { argument: 'ckv', tensor: ckv, tail: [{ name: 'kvLoraRank', size: kvLoraRank }] },
+    { argument: 'kPe', tensor: kPe, tail: [{ name: 'qkRopeHeadDim', size: qkRopeHeadDim }] },
+  ]
+  return latentPagesOf('cache', cache).append(sequences, rows, lens, ([newCkv, newKPe], slots, copies) => {
+    if (copies.length > 0) invoke(() => native.pageCopy(handleOf('latents', latents), copies))
+    store(newCkv!, latents, 0, slots)
+    store(newKPe!, latents, kvLoraRank, slots)
+  })
+}
+
+/** Writes rows [batch, newLen, width] to the features of the cache rows that begin at `begin`. */
+function store(rows: FloatTensor, latents: FloatTensor, begin: number, slots: Int32Array): void {
+  const [batch, newLen, width] = rows.shape as [number, number, number]
+  const [numPages, pageSize, rowWidth] = latents.shape as [number, number, number]
+  const views: FloatTensor[] = []
+  const keep = (view: FloatTensor): FloatTensor => (views.push(view), view)
+  try {
+    const source = keep(rows.reshape([batch, newLen, 1, width]))
+    const target = keep(keep(latents.reshape([numPages, pageSize, 1, rowWidth])).slice(3, begin, begin + width))
+    invoke(() => native.pagedAppend(handleOf('rows', source), handleOf('latents', target), slots))
+  } finally {
+    for (const view of views) view.dispose()
+  }
+}
+
+/** Rows begin … end of a sequence's pages, packed: [end - begin, kvLoraRank + qkRopeHeadDim] in the cache's dtype. */
+export function gatherLatents({ latents }: MlaKvCache, pages: readonly number[], begin: number, end: number): FloatTensor {
+  const handle = invoke(() => native.pagedGather(handleOf('latents', latents), Int32Array.from(pages), begin, end))
+  return fromHandle(handle, latents.dtype, [end - begin, latents.shape[2]!], latents.device)
+}
