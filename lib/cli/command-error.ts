@@ -1,0 +1,2 @@
+/** A command that cannot do its work for a reason that the message says in full. */
+export class CommandError extends Error {}

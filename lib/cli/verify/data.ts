@@ -1,0 +1,49 @@
+import { invoke, native, type NativeAttentionOptions, type TensorHandle } from '../../native'
+import { type DType, dtypeCode } from '../../tensor/dtype'
+import { roundTo } from './rounding'
+
+export const device = 'cpu'
+
+/** Seeded normal numbers, rounded to the dtype: what is then uploaded arrives exactly. */
+export function randomNumbers(seed: number, length: number, dtype: DType, scale = 1): Float64Array {
+  let state = seed >>> 0
+  // mulberry32 (public domain, T. Ettinger), two uniform numbers per normal one (Box and Muller).
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+  return Float64Array.from({ length }, () => roundTo(dtype, scale * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())))
+}
+
+/** Runs with handles that are all given back at the end, also after an error. An op gives null where it wrote to `out`; none here does. */
+export function withHandles<R>(use: (keep: (handle: TensorHandle | null) => TensorHandle) => R): R {
+  const handles: TensorHandle[] = []
+  try {
+    return use((handle) => {
+      if (handle === null) throw new Error('an op returned no tensor')
+      handles.push(handle)
+      return handle
+    })
+  } finally {
+    for (const handle of handles) native.tensorDispose(handle)
+  }
+}
+
+export function upload(dtype: DType, shape: readonly number[], numbers: ArrayLike<number>): TensorHandle {
+  return invoke(() => native.tensorFromNumbers(device, dtypeCode(dtype), shape, Float64Array.from(numbers)))
+}
+
+export function download(handle: TensorHandle, length: number): Float32Array {
+  const numbers = new Float32Array(length)
+  invoke(() => { native.readNumbersSync(handle, numbers) })
+  return numbers
+}
+
+export function attentionOptions(options: Partial<NativeAttentionOptions> = {}): NativeAttentionOptions {
+  return {
+    causal: false, windowLeft: -1, windowRight: -1, softmaxScale: NaN, logitSoftcap: 0, alibiSlopes: null, sinks: null, returnLse: true, out: null,
+    ...options,
+  }
+}
