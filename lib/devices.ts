@@ -1,7 +1,6 @@
 import { checkInteger, checkOneOf, fail } from './check'
 import { DeviceError } from './errors'
 import { invoke, native } from './native'
-import type { DType } from './tensor/dtype'
 
 export type DeviceType = 'cpu' | 'cuda'
 /** 'cuda' means 'cuda:0'. */
@@ -20,16 +19,6 @@ export interface DeviceInfo {
   readonly freeMemory: number
   /** Worker threads (CPU) or multiprocessors (CUDA). */
   readonly units: number
-}
-
-export interface KernelInfo {
-  readonly name: string
-  readonly op: string
-  readonly device: DeviceType
-  readonly arch: string
-  readonly dtypes: readonly DType[]
-  /** Human-readable dims, e.g. '64,128,256' or '192/128' or 'any'. */
-  readonly headDims: string
 }
 
 export interface DeviceMemory {
@@ -107,11 +96,4 @@ export const devices = {
     const reason = native.unavailableReason(checkOneOf('type', type, ['cpu', 'cuda']))
     return reason === '' ? undefined : reason
   },
-}
-
-/** Which kernels this build has, from the kernel registry, in the order in which they are tried. */
-export function kernels(): readonly KernelInfo[] {
-  return native.kernels().map(({ name, op, device, arch, dtypes, headDims }) => ({
-    name, op, device: device as DeviceType, arch, dtypes: dtypes as DType[], headDims,
-  }))
 }

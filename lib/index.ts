@@ -8,8 +8,10 @@
  *
  * @packageDocumentation
  */
-export { devices, kernels } from './devices'
-export type { DeviceId, DeviceInfo, DeviceMemory, DeviceType, KernelInfo } from './devices'
+export { devices } from './devices'
+export type { DeviceId, DeviceInfo, DeviceMemory, DeviceType } from './devices'
+export { kernels } from './kernels'
+export type { KernelInfo } from './kernels'
 export { ArgumentError, AttentionError, DeviceError, FileError, ResourceError, UnsupportedError } from './errors'
 export type { ErrorCode } from './errors'
 
@@ -28,7 +30,7 @@ export type { AttentionOptions, AttentionResult } from './ops/options'
 export { pagedAttention } from './ops/paged-attention'
 export type { PagedAttention } from './ops/paged-attention'
 export { mlaDecode } from './ops/mla-decode'
-export type { MlaDecode } from './ops/mla-decode'
+export type { MlaDecode, MlaDecodeOptions } from './ops/mla-decode'
 export type { AttentionPlan } from './ops/attention-plan'
 export { rope } from './ops/rope'
 export type { RopeOptions } from './ops/rope'
@@ -44,13 +46,19 @@ export { MlaKvCache } from './cache/mla-kv-cache'
 export type { MlaKvCacheOptions } from './cache/mla-kv-cache'
 export type { Sequence } from './cache/sequence'
 export type { PageBatch } from './cache/page-batch'
+export type { PagedCacheStats } from './cache/paged-cache'
 
 export { GroupedQueryAttention } from './modules/grouped-query-attention'
 export { MultiHeadLatentAttention } from './modules/multi-head-latent-attention'
-export type { AttentionConfig, AttentionWeights, MlaConfig, MlaWeights } from './modules/config'
+export type {
+  AttentionConfig, AttentionWeights, ForwardOptions, MlaConfig, MlaWeights, ResolvedAttentionConfig, ResolvedMlaConfig,
+} from './modules/config'
 
 export { SafetensorsFile } from './weights/safetensors-file'
+export type { LoadOptions } from './weights/host-tensor'
 export { loadAttentionWeights } from './weights/load-attention-weights'
+export type { LoadAttentionOptions } from './weights/load-attention-weights'
 export { loadMlaWeights } from './weights/load-mla-weights'
+export type { LoadMlaOptions } from './weights/load-mla-weights'
 export { layerCosts } from './costs'
 export type { LayerCosts } from './costs'

@@ -2,8 +2,8 @@
 'use strict'
 // The only builder: CMakeLists.txt, configured by cmake-js where it is installed (development) and by plain CMake
 // otherwise (a user compiling from the package). Leaves build/Release/attn.node, where node-gyp-build and prebuildify
-// look, and build/Release/attn_tests where test/native exists. When nothing changed it prints nothing and writes nothing.
-// Arguments are ignored: prebuildify passes node-gyp's.
+// look. When nothing changed it prints nothing and writes nothing.
+//   --tests               build/Release/attn_tests too, from test/native; other arguments are ignored: prebuildify passes node-gyp's
 //   ATTN_PLAIN_CMAKE=1    do not use cmake-js
 //   ATTN_CMAKE_ARGS=...   more arguments for CMake, separated by spaces: -DCMAKE_BUILD_TYPE=Debug
 //   ATTN_OUT=<folder>     where the finished files go (default build/Release)
@@ -25,9 +25,11 @@ async function main() {
   try {
     const started = Date.now()
     await configure(setup)
-    const worked = await cmake(['--build', setup.folder, '--config', 'Release', '--parallel', String(os.availableParallelism())])
+    const targets = process.argv.includes('--tests') ? ['attn', 'attn_tests'] : ['attn']
+    const parallel = String(os.availableParallelism())
+    const worked = await cmake(['--build', setup.folder, '--config', 'Release', '--parallel', parallel, '--target', ...targets])
     const out = path.resolve(root, process.env.ATTN_OUT || 'build/Release')
-    const names = setup.withTests ? ['attn.node', executable('attn_tests')] : ['attn.node']
+    const names = targets.map((target) => (target === 'attn' ? 'attn.node' : executable(target)))
     const changed = names.filter((name) => place(path.join(setup.folder, 'Release', name), path.join(out, name)))
     if (worked) console.log(`node-flash-attention: ${changed.join(' and ') || 'nothing new'} after ${Math.round((Date.now() - started) / 1000)} s`)
   } finally {
@@ -41,7 +43,7 @@ function describeSetup() {
   // Two folders, since cmake-js prefers Ninja and a CMake folder cannot change its generator.
   const folder = path.join(root, 'build', cmakeJs ? 'cmake-js' : 'cmake')
   const release = path.join(folder, 'Release')
-  // CMake's native tests ship with the repository only.
+  // The C++ tests ship with the repository only. They are always configured where they are, so that asking for them changes nothing else.
   const withTests = fs.existsSync(path.join(root, 'test', 'native'))
   const options = [
     `-DATTN_TESTS=${withTests ? 'ON' : 'OFF'}`,
@@ -49,7 +51,7 @@ function describeSetup() {
     `-DCMAKE_RUNTIME_OUTPUT_DIRECTORY=${release}`,
     ...(process.env.ATTN_CMAKE_ARGS ?? '').split(/\s+/).filter(Boolean),
   ]
-  return { cmakeJs, folder, withTests, options, compiler: process.env.CXX, root }
+  return { cmakeJs, folder, options, compiler: process.env.CXX, root }
 }
 
 async function configure(setup) {

@@ -25,9 +25,9 @@ if (process.argv.includes('--check')) {
 
 /** Puts `text` between <!-- name --> and <!-- /name -->. */
 function replacePart(readme, [name, text]) {
-  const pattern = new RegExp(`(<!-- ${name}[^>]*-->\\n)[^]*?(\\n<!-- /${name} -->)`)
+  const pattern = new RegExp(`(<!-- ${name}:[^>]*-->\\n)[^]*?(<!-- /${name} -->)`)
   if (!pattern.test(readme)) throw new Error(`README.md has no place for ${name}`)
-  return readme.replace(pattern, (_, open, close) => open + text + close)
+  return readme.replace(pattern, (_, open, close) => `${open}${text}\n${close}`)
 }
 
 /** One row per kernel, with the instruction sets that it is compiled for: the registry's own list, best first. */

@@ -81,32 +81,16 @@ export class PagedCache {
   }
 
   batch(sequences: unknown): PageBatch {
-    return freezeBatch(this.owner, this.states(sequences, true), this.device)
+    return freezeBatch(this.owner, this.#states(checkList(sequences)), this.device)
   }
 
   batchOf(argument: string, value: unknown): FrozenFacts {
     return pageBatchOf(argument, value, this.owner)
   }
 
-  /** Open sequences of this cache, each at most once unless `repeats`. */
-  states(sequences: unknown, repeats: boolean): readonly SequenceState[] {
-    this.checkLive()
-    if (!Array.isArray(sequences)) throw new ArgumentError('sequences', 'an array of sequences', describeValue(sequences))
-    const states = Array.from(sequences, (sequence: unknown, b) => sequenceState(`sequences[${b}]`, sequence, this.owner))
-    const seen = new Map<SequenceState, number>()
-    if (!repeats) {
-      states.forEach((state, b) => {
-        const first = seen.get(state)
-        if (first !== undefined) throw new ArgumentError(`sequences[${b}]`, 'each sequence once', `the sequence at ${first} again`)
-        seen.set(state, b)
-      })
-    }
-    return states
-  }
-
   /** Throws what an append of these rows would throw for its sequences and pages. */
   checkAppend(sequences: unknown, lens: Int32Array): void {
-    checkPages(this.owner, this.states(sequences, false), lens)
+    checkPages(this.owner, this.#writable(checkList(sequences)), lens)
   }
 
   /**
@@ -117,13 +101,16 @@ export class PagedCache {
     sequences: unknown, rows: readonly NewRows[], lens: unknown,
     enqueue: (tensors: readonly FloatTensor[], slots: Int32Array, copies: Int32Array) => void,
   ): () => void {
-    const states = this.states(sequences, false)
-    const tensors = rows.map((row) => this.#checkRows(row, states.length))
+    this.checkLive()
+    // All that is the caller's is read before the states are looked at: a getter that closes a sequence comes too early to harm.
+    const list = checkList(sequences)
+    const tensors = rows.map((row) => this.#checkRows(row, list.length))
     const newLen = tensors[0]!.shape[1]!
     tensors.forEach(({ shape }, i) => {
       if (shape[1] !== newLen) shapeError(rows[i]!, `newLen (axis 1) to be ${newLen} as in ${rows[0]!.argument}`, shape)
     })
-    const counts = lens === undefined ? new Int32Array(states.length).fill(newLen) : checkIntegers('options.lens', lens, 0, newLen, states.length)
+    const counts = lens === undefined ? new Int32Array(list.length).fill(newLen) : checkIntegers('options.lens', lens, 0, newLen, list.length)
+    const states = this.#writable(list)
     const { slots, copies, undo } = reservePages(this.owner, states, newLen, counts)
     try {
       enqueue(tensors, slots, copies)
@@ -148,6 +135,23 @@ export class PagedCache {
     if (this.#disposed) throw new ArgumentError('cache', `a live ${this.#kind}`, 'a disposed one', 'DISPOSED')
   }
 
+  #states(sequences: readonly unknown[]): readonly SequenceState[] {
+    this.checkLive()
+    return sequences.map((sequence, b) => sequenceState(`sequences[${b}]`, sequence, this.owner))
+  }
+
+  /** As #states, each sequence at most once. */
+  #writable(sequences: readonly unknown[]): readonly SequenceState[] {
+    const states = this.#states(sequences)
+    const seen = new Map<SequenceState, number>()
+    states.forEach((state, b) => {
+      const first = seen.get(state)
+      if (first !== undefined) throw new ArgumentError(`sequences[${b}]`, 'each sequence once', `the sequence at ${first} again`)
+      seen.set(state, b)
+    })
+    return states
+  }
+
   #checkRows(row: NewRows, batch: number): FloatTensor {
     const tensor = checkTensor(row.argument, row.tensor)
     const { shape, dtype, device } = tensor
@@ -161,6 +165,12 @@ export class PagedCache {
     if (device !== this.device) throw new ArgumentError(row.argument, `the device of the cache (${this.device})`, device)
     return tensor as FloatTensor
   }
+}
+
+/** A copy, without holes. */
+function checkList(sequences: unknown): readonly unknown[] {
+  if (!Array.isArray(sequences)) throw new ArgumentError('sequences', 'an array of sequences', describeValue(sequences))
+  return Array.from<unknown>(sequences)
 }
 
 function shapeError(row: NewRows, expected: string, shape: readonly number[]): never {

@@ -2,7 +2,10 @@ import { checkInteger, describeValue } from '../check'
 import { ArgumentError } from '../errors'
 import type { PagePool } from './page-pool'
 
-/** One growing list of tokens in a paged cache. Made by the cache's `open()`, or by `fork()`. */
+/**
+ * One growing list of tokens in a paged cache. Made by the cache's `open()`, or by `fork()`. It keeps its pages until it is closed or
+ * the cache is disposed, also when it is dropped.
+ */
 export interface Sequence extends Disposable {
   /** Tokens stored; 0 once closed. */
   readonly length: number

@@ -74,7 +74,6 @@ function report(error: unknown): void {
   }
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown }
   process.stderr.write(`${colorsFor(process.stderr).red(`error: ${typeof message === 'string' ? message : String(error)}`)}\n`)
-  if (process.env['NODE_FLASH_ATTENTION_TRACE'] !== undefined && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`)
   process.exitCode = code === 'INVALID_ARGUMENT' ? usageStatus : 1
 }
 

@@ -14,7 +14,7 @@ export interface ForwardInputs<Cache> {
   /** [batch] valid rows; undefined when all are. */
   readonly lens: Int32Array | undefined
   readonly positions: IndexTensor | undefined
-  readonly store: { readonly cache: Cache; readonly pages: PagedCache; readonly sequences: readonly Sequence[] } | undefined
+  readonly store: { readonly cache: Cache; readonly sequences: readonly Sequence[] } | undefined
 }
 
 /** `pagesOf` checks that the cache is live and of the module's shape. */
@@ -36,8 +36,9 @@ export function checkForward<Cache extends object, Extra extends string>(
   if (pages.device !== device) throw new ArgumentError('options.cache', `the device of the weights (${device})`, pages.device)
   if (!Array.isArray(sequences)) throw new ArgumentError('options.sequences', `${batch} sequences of the cache`, typeof sequences)
   if (sequences.length !== batch) throw new ArgumentError('options.sequences', `${batch} sequences, one per row of the batch`, `${sequences.length}`)
-  pages.checkAppend(sequences, lens ?? new Int32Array(batch).fill(len))
-  return { x, batch, len, lens: padded(lens, len), positions, store: { cache, pages, sequences } }
+  const list = [...(sequences as readonly Sequence[])]
+  pages.checkAppend(list, lens ?? new Int32Array(batch).fill(len))
+  return { x, batch, len, lens: padded(lens, len), positions, store: { cache, sequences: list } }
 }
 
 /** Without padding there is nothing to tell the kernels. */

@@ -115,7 +115,7 @@ export class GroupedQueryAttention implements Disposable {
   /** Attention among the rows of one call. */
   #attendTo(q: FloatTensor, k: FloatTensor, v: FloatTensor, { batch, lens }: ForwardInputs<PagedKvCache>, keep: Keep): FloatTensor {
     if (lens === undefined) return paddedFlashAttention(q, k, v, this.#options, null).out
-    const kvLens = keep(Tensor.fromBits(Int32Array.from(lens), [batch], { dtype: 'int32', device: q.device }))
+    const kvLens = keep(Tensor.fromBits(lens, [batch], { dtype: 'int32', device: q.device }))
     return paddedFlashAttention(q, k, v, { ...this.#options, kvLens }, lens).out
   }
 

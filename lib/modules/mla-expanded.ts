@@ -22,7 +22,7 @@ export function expandedAttention(
   const { kNope, v } = splitHeads(config, keep(linear(ckv, weights.given.get('kvB'))), [batch, len], keep)
   const padding = lens && {
     qoLens: lens,
-    kvLens: keep(Tensor.fromBits(Int32Array.from(lens), [batch], { dtype: 'int32', device: ckv.device })),
+    kvLens: keep(Tensor.fromBits(lens, [batch], { dtype: 'int32', device: ckv.device })),
   }
   return keep(mlaPrefill({ qNope, qPe, kNope, kPe, v, ...padding }, { softmaxScale, causal }).out)
 }

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { arch, platform } from 'node:process'
 import type * as Devices from '../../devices'
+import { CommandError } from '../command-error'
 import { packageFacts } from '../package-facts'
 import { startProgress } from '../progress'
 import { htmlReport } from '../report/html'
@@ -13,11 +14,13 @@ import { type CompareOptions, subjectOf } from './request'
 
 export async function runCompare(options: CompareOptions): Promise<void> {
   const report = await compare(options)
-  // The file first: should it not be writable, the numbers still come out.
+  process.stdout.write(options.json === true ? `${JSON.stringify(report, null, 2)}\n` : terminalReport(report))
+  // Last: should the file not be writable, the numbers are out.
+  if (options.html === undefined) return
   try {
-    if (options.html !== undefined) writeFileSync(options.html, htmlReport(report))
-  } finally {
-    process.stdout.write(options.json === true ? `${JSON.stringify(report, null, 2)}\n` : terminalReport(report))
+    writeFileSync(options.html, htmlReport(report))
+  } catch (error) {
+    throw new CommandError(`the page could not be written: ${(error as Error).message}`)
   }
 }
 
@@ -45,9 +48,9 @@ type Three = readonly [MechanismReport, MechanismReport, MechanismReport]
 async function measured(counted: Three, options: CompareOptions): Promise<{ mechanisms: Three; machine: MachineReport; notes: readonly string[] }> {
   // Only here: costs alone need no addon.
   const { measure } = require('./measure') as typeof Measure
-  const { devices } = require('../../devices') as typeof Devices
+  const { checkDevice, devices } = require('../../devices') as typeof Devices
   if (options.threads !== undefined) devices.setNumThreads(options.threads)
-  const device = devices.get(options.device as Parameters<typeof devices.get>[0])
+  const device = devices.get(checkDevice('--device', options.device))
   const { measured, notes } = await measure(counted, options, startProgress())
   const machine = {
     device: device.id, name: device.name, arch: device.arch, threads: device.units, totalMemory: device.totalMemory,

@@ -53,14 +53,11 @@ void dot_rows(const float* queries, std::int64_t query_stride, const BlockRows& 
     }
     Vec sums[kLanes] = {};
     for (std::int64_t d = 0; d < whole; d += kLanes) {
-      Vec k[kKeys];
 #pragma GCC unroll 16
-      for (int i = 0; i < kKeys; ++i) k[i] = load(key[i] + d);
+      for (int i = 0; i < kKeys; ++i) {
+        const Vec k = load(key[i] + d);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const Vec q = load(queries + r * query_stride + d);
-#pragma GCC unroll 16
-        for (int i = 0; i < kKeys; ++i) sums[r * kKeys + i] = q * k[i] + sums[r * kKeys + i];
+        for (int r = 0; r < kRows; ++r) sums[r * kKeys + i] = load(queries + r * query_stride + d) * k + sums[r * kKeys + i];
       }
     }
     if (whole < dim) {
@@ -92,14 +89,11 @@ ATTN_INLINE void add_columns(const float* probabilities, const float* factors, c
   }
   for (std::int64_t j = lo; j < hi; ++j) {
     const T* value = reinterpret_cast<const T*>(block.values[j]) + d;
-    Vec row[kVecs];
 #pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) row[v] = kPartial ? load_partial(value, dim - d) : load(value + v * kLanes);
+    for (int v = 0; v < kVecs; ++v) {
+      const Vec row = kPartial ? load_partial(value, dim - d) : load(value + v * kLanes);
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Vec probability = broadcast(probabilities[r * kRowStride + j]);
-#pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v) sums[r][v] = probability * row[v] + sums[r][v];
+      for (int r = 0; r < kRows; ++r) sums[r][v] = broadcast(probabilities[r * kRowStride + j]) * row + sums[r][v];
     }
   }
 #pragma GCC unroll 16
@@ -114,7 +108,8 @@ void add_rows(const float* probabilities, const float* factors, const BlockRows&
               std::int64_t stride) {
   constexpr int kVecs = kRows < 8 ? 8 / kRows : 1;
   std::int64_t d = 0;
-  for (; d + kVecs * kLanes <= dim; d += kVecs * kLanes) add_columns<T, kRows, kVecs, false>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
+  for (; d + kVecs * kLanes <= dim; d += kVecs * kLanes)
+    add_columns<T, kRows, kVecs, false>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
   for (; d + kLanes <= dim; d += kLanes) add_columns<T, kRows, 1, false>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
   if (d < dim) add_columns<T, kRows, 1, true>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
 }

@@ -8,8 +8,8 @@
 namespace attn::cpu {
 namespace {
 
-constexpr std::int64_t kTasksPerSequence = 64;  // enough for many cores, few enough that merging stays cheap
-constexpr std::int64_t kMinSplitKeys = 512;     // a split's state is worth a key or two; its work should be worth many more
+constexpr std::int64_t kTasksPerSequence = 64;   // enough for many cores, few enough that merging stays cheap
+constexpr std::int64_t kMinSplitKeys = 512;      // a split's state is worth a key or two; its work should be worth many more
 constexpr std::int64_t kTileFloats = 64 * 1024;  // queries, logits and accumulator of a tile: half of a 512 KiB L2 cache
 constexpr std::int64_t kRowStep = 48;            // a multiple of every instruction set's register tile
 constexpr float kNone = -std::numeric_limits<float>::infinity();
@@ -22,7 +22,7 @@ struct Partition {
   bool direct = false;
   std::int64_t rows = 0;  // per kv head
   int tile_rows = 1;
-  std::int64_t num_tiles = 0;   // per kv head
+  std::int64_t num_tiles = 0;  // per kv head
   std::int64_t num_splits = 1;
   KeyRange keys{0, 0};          // visible to any row; begin is a multiple of kTileKv
   std::int64_t split_keys = 0;  // a multiple of kTileKv
@@ -74,8 +74,7 @@ std::int64_t state_floats(const AttentionProblem& p, std::int64_t rows) { return
 
 struct TileState {
   float *accumulator, *max, *sum;
-  TileState(float* memory, const AttentionProblem& p, std::int64_t rows)
-      : accumulator(memory), max(memory + rows * accumulator_stride(p)), sum(max + rows) {}
+  TileState(float* memory, const AttentionProblem& p, std::int64_t rows) : accumulator(memory), max(memory + rows * accumulator_stride(p)), sum(max + rows) {}
 };
 
 /// Bytes of one thread's part of the workspace: a state, then scratch.
@@ -248,13 +247,13 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
       work.states = states;
       states += problem.num_kv_heads * part.num_tiles * part.num_splits * state_floats(problem, part.tile_rows);
     }
-    for (std::int64_t kv_head = 0; kv_head < problem.num_kv_heads; ++kv_head) {
-      for (std::int64_t tile = 0; tile < part.num_tiles; ++tile) {
-        for (std::int64_t split = 0; split < part.num_splits; ++split) {
-          tasks.push_back({b, kv_head, tile, split, cost_of(problem, work, tile, work.keys_of_split(split))});
-        }
-        if (part.num_splits > 1) merges.push_back({b, kv_head, tile, 0, 0});
+    // Heads innermost: rows of neighbouring heads share memory pages, whose translations are dear when keys are read once.
+    for (std::int64_t tile = 0; tile < part.num_tiles; ++tile) {
+      for (std::int64_t split = 0; split < part.num_splits; ++split) {
+        const std::int64_t cost = cost_of(problem, work, tile, work.keys_of_split(split));
+        for (std::int64_t kv_head = 0; kv_head < problem.num_kv_heads; ++kv_head) tasks.push_back({b, kv_head, tile, split, cost});
       }
+      for (std::int64_t kv_head = 0; part.num_splits > 1 && kv_head < problem.num_kv_heads; ++kv_head) merges.push_back({b, kv_head, tile, 0, 0});
     }
   }
   std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });

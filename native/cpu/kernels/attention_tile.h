@@ -44,15 +44,15 @@ struct AttentionFunctions {
   void (*write_row)(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
 };
 
-#define ATTN_DECLARE(isa)                                                          \
-  namespace isa {                                                                  \
-  void attention_tile(const AttentionTile& tile);                                  \
-  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows); \
-  void attention_rows(const AttentionTile& tile);                                  \
-  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows); \
-  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride); \
+#define ATTN_DECLARE(isa)                                                                                                                 \
+  namespace isa {                                                                                                                         \
+  void attention_tile(const AttentionTile& tile);                                                                                         \
+  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);                                                      \
+  void attention_rows(const AttentionTile& tile);                                                                                         \
+  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows);                                                      \
+  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);             \
   inline constexpr AttentionFunctions kAttentionFunctions{attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, \
-                                                          write_attention_row};    \
+                                                          write_attention_row};                                                           \
   }
 #ifdef ATTN_ISA
 ATTN_DECLARE(ATTN_ISA)

@@ -17,7 +17,8 @@ inline constexpr int kGemmCols = kGemmVecs * kLanes;
 namespace {
 
 template <int kRows, int kVecs, bool kAccumulate>
-__attribute__((noinline)) void gemm_registers(std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+__attribute__((noinline)) void gemm_registers(std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c,
+                                              std::int64_t ldc) {
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {

@@ -49,7 +49,8 @@ void finish(const LinearTile& tile, float* c) {
 
 // ── packed ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Weights [cols, depth] of one block of the depth as panels of kGemmCols columns, padded with zeros to whole vectors.
+/// Weights [cols, depth] of one block of the depth as panels of kGemmCols columns, filled up to whole vectors with the
+/// last feature.
 template <class W>
 void pack(const LinearTile& tile, std::int64_t begin, std::int64_t depth, float* panels) {
   const W* weight = reinterpret_cast<const W*>(tile.weight) + begin;

@@ -13,7 +13,6 @@ namespace attn::cpu::ATTN_ISA {
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef std::int32_t IntVec __attribute__((vector_size(4 * kLanes)));
 typedef std::uint32_t BitVec __attribute__((vector_size(4 * kLanes)));
-typedef std::uint16_t ShortVec __attribute__((vector_size(2 * kLanes)));
 
 /// Storage of the narrow float types.
 struct Half {
@@ -33,7 +32,7 @@ ATTN_INLINE BitVec broadcast(std::uint32_t x) { return x - BitVec{}; }
 ATTN_INLINE BitVec bits_of(Vec v) { return reinterpret_cast<BitVec>(v); }
 ATTN_INLINE Vec vec_of(BitVec v) { return reinterpret_cast<Vec>(v); }
 
-// Loads and stores need no alignment. Those of Half are in simd/<isa>.h.
+// Loads and stores need no alignment. Those of Half and BFloat are in simd/<isa>.h or vec_half.h.
 ATTN_INLINE Vec load(const float* p) {
   Vec v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -41,19 +40,12 @@ ATTN_INLINE Vec load(const float* p) {
 }
 ATTN_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
-ATTN_INLINE ShortVec load_bits(const void* p) {
-  ShortVec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-ATTN_INLINE void store_bits(void* p, ShortVec v) { __builtin_memcpy(p, &v, sizeof v); }
-
-ATTN_INLINE Vec load(const BFloat* p) { return vec_of(__builtin_convertvector(load_bits(p), BitVec) << 16); }
-ATTN_INLINE void store(BFloat* p, Vec v) {
+/// The upper 16 bits rounded to nearest even, in the lower half of each lane; NaN becomes quiet.
+ATTN_INLINE BitVec bfloat_bits(Vec v) {
   const BitVec bits = bits_of(v);
   const BitVec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const BitVec quiet = (bits >> 16) | 0x40u;
-  store_bits(p, __builtin_convertvector(v == v ? rounded : quiet, ShortVec));
+  return v == v ? rounded : quiet;
 }
 
 // ── lanes ──────────────────────────────────────────────────────────────────────────────────────────────────────

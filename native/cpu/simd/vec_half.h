@@ -1,13 +1,28 @@
 #pragma once
-// float16 loads and stores by integer arithmetic, for instruction sets without conversions of their own.
+// 16-bit loads and stores by plain integer arithmetic, for instruction sets without conversions of their own.
 // The same bits as core/convert.h and as the F16C instructions: round to nearest even, NaN stays NaN and becomes quiet.
 
 #include "cpu/simd/vec.h"
 
 namespace attn::cpu::ATTN_ISA {
 
+typedef std::uint16_t ShortVec __attribute__((vector_size(2 * kLanes)));
+
+ATTN_INLINE BitVec load_bits(const void* p) {
+  ShortVec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, BitVec);
+}
+ATTN_INLINE void store_bits(void* p, BitVec bits) {
+  const ShortVec v = __builtin_convertvector(bits, ShortVec);
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+ATTN_INLINE Vec load(const BFloat* p) { return vec_of(load_bits(p) << 16); }
+ATTN_INLINE void store(BFloat* p, Vec v) { store_bits(p, bfloat_bits(v)); }
+
 ATTN_INLINE Vec load(const Half* p) {
-  const BitVec half = __builtin_convertvector(load_bits(p), BitVec);
+  const BitVec half = load_bits(p);
   const BitVec sign = (half & 0x8000u) << 16;
   const BitVec shifted = (half & 0x7fffu) << 13;
   // Moving the exponent by a multiplication makes subnormals exact as well.
@@ -26,7 +41,7 @@ ATTN_INLINE void store(Half* p, Vec v) {
   half = magnitude < 0x38800000u ? bits_of(vec_of(magnitude) + 0.5f) - 0x3f000000u : half;
   half = magnitude >= 0x477ff000u ? broadcast(0x7c00u) : half;  // 65520 and above round to infinity
   half = magnitude > 0x7f800000u ? (0x7e00u | ((magnitude >> 13) & 0x3ffu)) : half;
-  store_bits(p, __builtin_convertvector(sign | half, ShortVec));
+  store_bits(p, sign | half);
 }
 
 }  // namespace attn::cpu::ATTN_ISA
