@@ -198,7 +198,7 @@ function load(): Addon {
 
 function find(): string {
   // .path() and not node-gyp-build itself: we want our own words when there is nothing to load.
-  const { path } = require('node-gyp-build') as { path(dir: string): string }
+  const { path } = require('node-gyp-build') as { path: (dir: string) => string }
   try {
     return path(root)
   } catch (cause) {
