@@ -53,8 +53,10 @@ export { MultiHeadLatentAttention } from './modules/multi-head-latent-attention'
 export type {
   AttentionConfig, AttentionWeights, ForwardOptions, MlaConfig, MlaWeights, ResolvedAttentionConfig, ResolvedMlaConfig,
 } from './modules/config'
+export type { MlaForm } from './modules/mla-form'
 
 export { SafetensorsFile } from './weights/safetensors-file'
+export type { HostTensor } from './weights/host-tensor'
 export type { LoadOptions } from './weights/host-tensor'
 export { loadAttentionWeights } from './weights/load-attention-weights'
 export type { LoadAttentionOptions } from './weights/load-attention-weights'

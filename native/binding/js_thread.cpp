@@ -61,7 +61,11 @@ void JsThread::run_call(napi_env env, napi_value, void*, void* data) {
   const std::unique_ptr<Call> call(static_cast<Call*>(data));
   if (!env) return;  // taken down with calls still in it
   Napi::HandleScope scope(env);
-  (*call)(Napi::Env(env));
+  try {
+    (*call)(Napi::Env(env));
+  } catch (const Napi::Error&) {
+    // A terminated worker runs no more JavaScript: there is nobody to settle a promise for.
+  }
 }
 
 void JsThread::hold() {

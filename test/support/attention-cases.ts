@@ -69,6 +69,7 @@ export const attentionCases: readonly AttentionCase[] = [
   attentionCase({ batch: 3, qoLen: 31, kvLen: 45, options: { causal: true } }),
   attentionCase({ batch: 5, qoLen: 1, kvLen: 300, numQoHeads: 8 }),
   attentionCase({ batch: 0, qoLen: 3, kvLen: 4 }),
+  attentionCase({ qoLen: 1, kvLen: 32769, numQoHeads: 2, numKvHeads: 1, headDimQk: 8 }),
 ]
 
 const alibi = (heads: number): Float32Array => Float32Array.from({ length: heads }, (_, h) => 2 ** (-8 * (h + 1) / heads))

@@ -25,9 +25,9 @@ dt { color: var(--muted); } dd { margin: 0; font-weight: 600; font-variant-numer
 figure { margin: 0; border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px; background: var(--card); min-width: 0; }
 figure h2 { margin: 0; } figcaption { font-size: 13px; margin-bottom: 14px; }
 .uplot { width: 100%; } .u-legend { font-size: 13px; font-variant-numeric: tabular-nums; color: var(--text); } .u-legend .u-series > * { padding: 2px 4px; } #memory .u-series:last-child th::after { content: ""; }
-.bar { display: grid; grid-template-columns: 44px 1fr 104px; align-items: center; gap: 12px; margin: 8px 0; font-variant-numeric: tabular-nums; }
+.bar { display: grid; grid-template-columns: 44px 1fr minmax(104px, max-content); align-items: center; gap: 12px; margin: 8px 0; font-variant-numeric: tabular-nums; }
 .bar span { color: var(--muted); } .bar i { background: var(--soft); border-radius: 5px; height: 22px; }
-.bar b { display: block; height: 100%; min-width: 2px; border-radius: 5px; background: var(--tint); } .bar em { font-style: normal; font-weight: 600; }
+.bar b { display: block; height: 100%; min-width: 2px; border-radius: 5px; background: var(--tint); } .bar em { font-style: normal; font-weight: 600; white-space: nowrap; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 18px; text-align: right; white-space: nowrap; }

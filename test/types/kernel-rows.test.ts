@@ -1,0 +1,90 @@
+/** Every row of the kernel registry that this machine can run, asked for by name, runs and agrees with the kernel that runs otherwise. */
+import {
+  flashAttention, linear, mergeStates, mlaDecode, MlaKvCache, PagedKvCache, rmsNorm, rope, Tensor, type DeviceId,
+} from '../../lib/index'
+import { native } from '../../lib/native'
+import { handleOf } from '../../lib/tensor/tensor'
+import { worstError } from '../support/compare'
+
+type Numbers = ArrayLike<number>
+
+const random = (shape: readonly number[], seed: number, device: DeviceId): Tensor<'float32'> => Tensor.randn(shape, { device, seed })
+
+/** For each op of the registry a small call that all its kernels take, and the numbers that it gives. */
+const cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
+  attention: (device) => flashAttention(random([2, 2, 4, 40], 1, device), random([2, 99, 2, 40], 2, device), random([2, 99, 2, 40], 3, device), { causal: true }).out.readSync(),
+  mlaDecode(device) {
+    using cache = new MlaKvCache({ numPages: 4, pageSize: 16, kvLoraRank: 32, qkRopeHeadDim: 8, device })
+    const sequence = cache.open()
+    cache.append([sequence], random([1, 50, 32], 1, device), random([1, 50, 8], 2, device))
+    using batch = cache.batch([sequence])
+    return mlaDecode(random([1, 2, 4, 32], 3, device), random([1, 2, 4, 8], 4, device), cache, batch, { softmaxScale: 0.2 }).out.readSync()
+  },
+  mergeStates: (device) =>
+    mergeStates([5, 6].map((seed) => ({ out: random([1, 7, 3, 20], seed, device), lse: random([1, 3, 7], seed + 2, device) }))).out.readSync(),
+  rope: (device) => rope(random([1, 9, 3, 24], 1, device), { interleaved: true }).readSync(),
+  rmsNorm: (device) => rmsNorm(random([9, 37], 1, device), random([37], 2, device)).readSync(),
+  linear: (device) => linear(random([9, 70], 1, device), random([33, 70], 2, device)).readSync(),
+  copy: (device) => random([20, 30], 1, device).transpose(0, 1).cast('bfloat16').readSync(),
+  randn: (device) => random([333], 1, device).readSync(),
+  pagedAppend: (device) => cacheRows(device),
+  pageCopy: (device) => cacheRows(device),
+  pagedGather(device) {
+    const pages = random([4, 8, 6], 1, device)
+    const gathered = native.pagedGather(handleOf('pages', pages), Int32Array.of(2, 0, 3), 3, 20)
+    const numbers = new Float32Array(17 * 6)
+    native.readNumbersSync(gathered, numbers)
+    return numbers
+  },
+}
+
+/** A fork writes to a half-full page that it shares: the page is copied, then appended to. */
+function cacheRows(device: DeviceId): Numbers {
+  using cache = new PagedKvCache({ numPages: 3, pageSize: 4, numKvHeads: 2, headDimQk: 5, device })
+  const sequence = cache.open()
+  cache.append([sequence], random([1, 6, 2, 5], 1, device), random([1, 6, 2, 5], 2, device))
+  const fork = sequence.fork()
+  cache.append([fork], random([1, 1, 2, 5], 3, device), random([1, 1, 2, 5], 4, device))
+  const rows = [...sequence.pages, ...fork.pages].flatMap((page) => Array.from(cache.keys.slice(0, page, page + 1).readSync()))
+  // Slots 6 and 7 of the sequence and slot 7 of the fork hold nothing.
+  return rows.filter((_, n) => ![6, 7, 15].includes(Math.floor(n / 10)))
+}
+
+const rows = native.kernels()
+
+describe('the kernel registry', () => {
+  afterEach(() => native.forceKernel(''))
+
+  it('has a case here for each op', () => {
+    expect(new Set(Object.keys(cases))).toEqual(new Set(rows.map((row) => row.op)))
+  })
+
+  it('says of each kernel whether this machine can run it', () => {
+    for (const row of rows) expect(typeof row.unusable).toBe('string')
+    // On every device the last kernel of an op runs anywhere.
+    for (const op of Object.keys(cases)) expect(rows.some((row) => row.op === op && row.unusable === '')).toBe(true)
+  })
+
+  it.each(rows.filter((row) => row.unusable === '').map((row) => [row.name, row] as const))('%s runs when asked for, and agrees', (name, row) => {
+    const device = row.device === 'cpu' ? 'cpu' : 'cuda:0'
+    const expected = cases[row.op]!(device)
+    native.forceKernel(name)
+    const runs = (): number => native.kernels().find((kernel) => kernel.name === name)!.runs
+    const before = runs()
+    const actual = cases[row.op]!(device)
+    expect(runs()).toBeGreaterThan(before)
+    // Sums of at most a hundred float32 products of size one, in another order.
+    expect(worstError(actual, expected).error).toBeLessThan(100 * 2 ** -23)
+  })
+
+  it('says why a kernel does not run here', () => {
+    for (const row of rows.filter(({ unusable }) => unusable !== '')) {
+      native.forceKernel(row.name)
+      expect(() => cases[row.op]!('cpu')).toThrow(row.unusable)
+    }
+  })
+
+  it('refuses a name that it does not have', () => {
+    expect(() => native.forceKernel('attention_tile_abacus')).toThrow('no kernel is named attention_tile_abacus')
+  })
+})
