@@ -164,6 +164,9 @@ interface NativeError {
   available?: number
 }
 
+/** Arguments of the addon that callers give as options: errors name them as callers do. */
+const givenAsOptions = new Set(['alibiSlopes', 'bias', 'dim', 'kvIndptr', 'kvLens', 'lens', 'out', 'positions', 'qoIndptr', 'sinks', 'softmaxScale'])
+
 function toAttentionError(error: unknown): unknown {
   const e = error as NativeError | null
   if (typeof e !== 'object' || e === null || typeof e.attn !== 'string') return error
@@ -171,7 +174,7 @@ function toAttentionError(error: unknown): unknown {
     case 'INVALID_ARGUMENT':
     case 'SHAPE_MISMATCH':
     case 'DISPOSED':
-      return new ArgumentError(e.argument ?? '', e.expected ?? '', e.received ?? '', e.attn)
+      return new ArgumentError(callersName(e.argument ?? ''), e.expected ?? '', e.received ?? '', e.attn)
     case 'UNSUPPORTED':
       return new UnsupportedError(e.message, e.rejected ?? [])
     case 'OUT_OF_MEMORY':
@@ -181,6 +184,10 @@ function toAttentionError(error: unknown): unknown {
     default:
       return new AttentionError(e.attn, e.message)
   }
+}
+
+function callersName(argument: string): string {
+  return givenAsOptions.has(argument) ? `options.${argument}` : argument
 }
 
 function load(): Addon {

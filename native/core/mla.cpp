@@ -53,7 +53,7 @@ AttentionOutput mla_decode(const Tensor& q_nope, const Tensor& q_pe, const Tenso
                            std::int64_t max_kv_len, const AttentionOptions& options, const HostInts& qo_lens) {
   MlaDecodeProblem p = decode_problem(q_nope.view, q_pe.view, latents.view, page_table.view, kv_lens.view, max_kv_len);
   if (!options.softmax_scale) {
-    fail_argument(ErrorCode::kInvalidArgument, "options.softmaxScale", "a finite number (1/sqrt(qkNopeHeadDim + qkRopeHeadDim))", "undefined");
+    fail_argument(ErrorCode::kInvalidArgument, "softmaxScale", "a finite number (1/sqrt(qkNopeHeadDim + qkRopeHeadDim))", "undefined");
   }
   p.qo_lens = host_lens(qo_lens, p.batch, p.qo_len);
   std::vector<Tensor> keep = {q_nope, q_pe, latents, page_table, kv_lens};

@@ -55,17 +55,17 @@ const optionRows: readonly Row[] = [
   ['a NaN softcap', withOptions({ logitSoftcap: NaN }), argumentError('options.logitSoftcap', 'a finite number', 'NaN')],
   ['slopes as an array', withOptions({ alibiSlopes: [1, 2, 3, 4] }), argumentError('options.alibiSlopes', 'a Tensor', '[1, 2, 3, 4]')],
   ['null slopes', withOptions({ alibiSlopes: null }), argumentError('options.alibiSlopes', 'a Tensor', 'null')],
-  ['slopes for other heads', withOptions({ alibiSlopes: zeros([3]) }), mismatch('alibiSlopes', 'numQoHeads (axis 0) to be 4', '[3]')],
-  ['slopes for other sequences', withOptions({ alibiSlopes: zeros([3, 4]) }), mismatch('alibiSlopes', 'batch (axis 0) to be 2', '[3, 4]')],
-  ['slopes of rank 3', withOptions({ alibiSlopes: zeros([1, 2, 4]) }), mismatch('alibiSlopes', 'shape [numQoHeads] or [batch, numQoHeads]', '[1, 2, 4]')],
-  ['slopes in bfloat16', withOptions({ alibiSlopes: zeros([4], 'bfloat16') }), argumentError('alibiSlopes', 'dtype float32', 'bfloat16')],
-  ['sinks for other heads', withOptions({ sinks: zeros([2]) }), mismatch('sinks', 'numQoHeads (axis 0) to be 4', '[2]')],
-  ['sinks of rank 2', withOptions({ sinks: zeros([2, 4]) }), mismatch('sinks', 'shape [numQoHeads]', '[2, 4]')],
-  ['sinks in float16', withOptions({ sinks: zeros([4], 'float16') }), argumentError('sinks', 'dtype float32', 'float16')],
+  ['slopes for other heads', withOptions({ alibiSlopes: zeros([3]) }), mismatch('options.alibiSlopes', 'numQoHeads (axis 0) to be 4', '[3]')],
+  ['slopes for other sequences', withOptions({ alibiSlopes: zeros([3, 4]) }), mismatch('options.alibiSlopes', 'batch (axis 0) to be 2', '[3, 4]')],
+  ['slopes of rank 3', withOptions({ alibiSlopes: zeros([1, 2, 4]) }), mismatch('options.alibiSlopes', 'shape [numQoHeads] or [batch, numQoHeads]', '[1, 2, 4]')],
+  ['slopes in bfloat16', withOptions({ alibiSlopes: zeros([4], 'bfloat16') }), argumentError('options.alibiSlopes', 'dtype float32', 'bfloat16')],
+  ['sinks for other heads', withOptions({ sinks: zeros([2]) }), mismatch('options.sinks', 'numQoHeads (axis 0) to be 4', '[2]')],
+  ['sinks of rank 2', withOptions({ sinks: zeros([2, 4]) }), mismatch('options.sinks', 'shape [numQoHeads]', '[2, 4]')],
+  ['sinks in float16', withOptions({ sinks: zeros([4], 'float16') }), argumentError('options.sinks', 'dtype float32', 'float16')],
   ['kvLens as an array', withOptions({ kvLens: [5, 5] }), argumentError('options.kvLens', 'a Tensor', '[5, 5]')],
-  ['kvLens for other sequences', withOptions({ kvLens: zeros([3], 'int32') }), mismatch('kvLens', 'batch (axis 0) to be 2', '[3]')],
-  ['kvLens of rank 2', withOptions({ kvLens: zeros([2, 1], 'int32') }), mismatch('kvLens', 'shape [batch]', '[2, 1]')],
-  ['kvLens as floats', withOptions({ kvLens: zeros([2]) }), argumentError('kvLens', 'dtype int32', 'float32')],
+  ['kvLens for other sequences', withOptions({ kvLens: zeros([3], 'int32') }), mismatch('options.kvLens', 'batch (axis 0) to be 2', '[3]')],
+  ['kvLens of rank 2', withOptions({ kvLens: zeros([2, 1], 'int32') }), mismatch('options.kvLens', 'shape [batch]', '[2, 1]')],
+  ['kvLens as floats', withOptions({ kvLens: zeros([2]) }), argumentError('options.kvLens', 'dtype int32', 'float32')],
 ]
 
 const memory = Tensor.zeros([2, 3, 4, 16])
@@ -73,12 +73,12 @@ const sinkMemory = Tensor.zeros([200])
 const overlapping = memory.slice(3, 0, 8)
 const outRows: readonly Row[] = [
   ['as an array', withOptions({ out: new Float32Array(144) }), argumentError('options.out', 'a Tensor', 'a Float32Array')],
-  ['of another shape', withOptions({ out: zeros([2, 3, 4, 8]) }), mismatch('out', 'shape [2, 3, 4, 6]', '[2, 3, 4, 8]')],
-  ['of another rank', withOptions({ out: zeros([6, 4, 6]) }), mismatch('out', 'shape [2, 3, 4, 6]', '[6, 4, 6]')],
-  ['of another dtype', withOptions({ out: zeros([2, 3, 4, 6], 'bfloat16') }), argumentError('out', 'the dtype of q (float32)', 'bfloat16')],
-  ['that is an input', [overlapping, k, v, { out: memory.slice(3, 0, 6) }], argumentError('out', 'memory that does not overlap an input', 'overlapping memory')],
-  ['that overlaps an input', [overlapping, k, v, { out: memory.slice(3, 7, 13) }], argumentError('out', 'memory that does not overlap an input', 'overlapping memory')],
-  ['that overlaps the sinks', [q, k, v, { out: sinkMemory.slice(0, 0, 144).reshape([2, 3, 4, 6]), sinks: sinkMemory.slice(0, 140, 144) }], argumentError('out', 'memory that does not overlap an input', 'overlapping memory')],
+  ['of another shape', withOptions({ out: zeros([2, 3, 4, 8]) }), mismatch('options.out', 'shape [2, 3, 4, 6]', '[2, 3, 4, 8]')],
+  ['of another rank', withOptions({ out: zeros([6, 4, 6]) }), mismatch('options.out', 'shape [2, 3, 4, 6]', '[6, 4, 6]')],
+  ['of another dtype', withOptions({ out: zeros([2, 3, 4, 6], 'bfloat16') }), argumentError('options.out', 'the dtype of q (float32)', 'bfloat16')],
+  ['that is an input', [overlapping, k, v, { out: memory.slice(3, 0, 6) }], argumentError('options.out', 'memory that does not overlap an input', 'overlapping memory')],
+  ['that overlaps an input', [overlapping, k, v, { out: memory.slice(3, 7, 13) }], argumentError('options.out', 'memory that does not overlap an input', 'overlapping memory')],
+  ['that overlaps the sinks', [q, k, v, { out: sinkMemory.slice(0, 0, 144).reshape([2, 3, 4, 6]), sinks: sinkMemory.slice(0, 140, 144) }], argumentError('options.out', 'memory that does not overlap an input', 'overlapping memory')],
 ]
 
 describe('flashAttention refuses', () => {
@@ -139,13 +139,13 @@ describe('flashAttentionVarlen refuses', () => {
     ['no options', [packed.q, packed.k, packed.v], argumentError('options.qoIndptr', 'an array of integers', 'undefined')],
     ['no qoIndptr', withIndptr(undefined, [0, 9]), argumentError('options.qoIndptr', 'an array of integers', 'undefined')],
     ['no kvIndptr', withIndptr([0, 6], undefined), argumentError('options.kvIndptr', 'an array of integers', 'undefined')],
-    ['an empty qoIndptr', withIndptr([], [0, 9]), argumentError('qoIndptr', 'batch + 1 integers that start at 0', 'no integers')],
-    ['indptr that does not start at 0', withIndptr([1, 6], [0, 9]), argumentError('qoIndptr', 'integers that start at 0', '1')],
-    ['indptr that falls', withIndptr([0, 4, 3, 6], [0, 1, 2, 9]), argumentError('qoIndptr', 'integers that never fall', '4 then 3 at index 2')],
-    ['indptr that ends early', withIndptr([0, 5], [0, 9]), argumentError('qoIndptr', 'the rows of q (6) as its last integer', '5')],
-    ['indptr that overruns', withIndptr([0, 6], [0, 10]), argumentError('kvIndptr', 'the rows of k (9) as its last integer', '10')],
-    ['indptr that overruns and comes back', withIndptr([0, 6, 6], [0, 100, 9]), argumentError('kvIndptr', 'integers that never fall', '100 then 9 at index 2')],
-    ['other numbers of sequences', withIndptr([0, 6], [0, 4, 9]), mismatch('kvIndptr', '2 items as in qoIndptr', '3')],
+    ['an empty qoIndptr', withIndptr([], [0, 9]), argumentError('options.qoIndptr', 'batch + 1 integers that start at 0', 'no integers')],
+    ['indptr that does not start at 0', withIndptr([1, 6], [0, 9]), argumentError('options.qoIndptr', 'integers that start at 0', '1')],
+    ['indptr that falls', withIndptr([0, 4, 3, 6], [0, 1, 2, 9]), argumentError('options.qoIndptr', 'integers that never fall', '4 then 3 at index 2')],
+    ['indptr that ends early', withIndptr([0, 5], [0, 9]), argumentError('options.qoIndptr', 'the rows of q (6) as its last integer', '5')],
+    ['indptr that overruns', withIndptr([0, 6], [0, 10]), argumentError('options.kvIndptr', 'the rows of k (9) as its last integer', '10')],
+    ['indptr that overruns and comes back', withIndptr([0, 6, 6], [0, 100, 9]), argumentError('options.kvIndptr', 'integers that never fall', '100 then 9 at index 2')],
+    ['other numbers of sequences', withIndptr([0, 6], [0, 4, 9]), mismatch('options.kvIndptr', '2 items as in qoIndptr', '3')],
     ['negative numbers', withIndptr([0, -1, 6], [0, 1, 9]), argumentError('options.qoIndptr[1]', 'an integer from 0 to 2147483647', '-1')],
     ['fractions', withIndptr([0, 5.5, 6], [0, 1, 9]), argumentError('options.qoIndptr[1]', 'an integer from 0 to 2147483647', '5.5')],
     ['NaN', withIndptr([0, 6], [0, NaN]), argumentError('options.kvIndptr[1]', 'an integer from 0 to 2147483647', 'NaN')],
@@ -154,8 +154,8 @@ describe('flashAttentionVarlen refuses', () => {
     ['kvLens', withIndptr([0, 6], [0, 9], { kvLens: zeros([1], 'int32') }),
       argumentError('options', 'options among causal, window, softmaxScale, logitSoftcap, alibiSlopes, sinks, returnLse, out, qoIndptr, kvIndptr', "unknown option 'kvLens'")],
     ['q of rank 4', [q, packed.k, packed.v, { qoIndptr: [0, 2], kvIndptr: [0, 9] }], mismatch('q', 'shape [totalQo, numQoHeads, headDimQk]', '[2, 3, 4, 8]')],
-    ['slopes for other sequences', withIndptr([0, 6], [0, 9], { alibiSlopes: zeros([2, 4]) }), mismatch('alibiSlopes', 'sequences (axis 0) to be 1', '[2, 4]')],
-    ['an out of another shape', withIndptr([0, 6], [0, 9], { out: zeros([6, 4, 8]) }), mismatch('out', 'shape [6, 4, 6]', '[6, 4, 8]')],
+    ['slopes for other sequences', withIndptr([0, 6], [0, 9], { alibiSlopes: zeros([2, 4]) }), mismatch('options.alibiSlopes', 'sequences (axis 0) to be 1', '[2, 4]')],
+    ['an out of another shape', withIndptr([0, 6], [0, 9], { out: zeros([6, 4, 8]) }), mismatch('options.out', 'shape [6, 4, 6]', '[6, 4, 8]')],
   ])('%s', (_, args, error) => {
     expectError(() => (flashAttentionVarlen as unknown as (...args: readonly unknown[]) => unknown)(...args), error)
   })

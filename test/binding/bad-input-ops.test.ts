@@ -9,7 +9,7 @@ type Loose = (...args: readonly unknown[]) => unknown
 const zeros = (shape: Shape, dtype: DType = 'float32'): Tensor => Tensor.zeros(shape, { dtype })
 const mismatch = (argument: string, expected: string, received: string): ExpectedError => argumentError(argument, expected, received, 'SHAPE_MISMATCH')
 const floats = 'dtype float32, float16 or bfloat16'
-const overlap = (other: string): ExpectedError => argumentError('out', `memory that does not overlap ${other}`, 'overlapping memory')
+const overlap = (other: string): ExpectedError => argumentError('options.out', `memory that does not overlap ${other}`, 'overlapping memory')
 
 describe('linear refuses', () => {
   const call = linear as unknown as Loose
@@ -22,11 +22,11 @@ describe('linear refuses', () => {
     ['a transposed weight', [x, zeros([8, 5])], mismatch('weight', 'inFeatures (axis 1) to be 8', '[8, 5]')],
     ['x in int32', [zeros([3, 8], 'int32'), weight], argumentError('x', floats, 'int32')],
     ['a weight in float8_e4m3', [x, zeros([5, 8], 'float8_e4m3')], argumentError('weight', floats, 'float8_e4m3')],
-    ['a bias of other features', [x, weight, { bias: zeros([8]) }], mismatch('bias', 'outFeatures (axis 0) to be 5', '[8]')],
-    ['a bias of rank 2', [x, weight, { bias: zeros([1, 5]) }], mismatch('bias', 'shape [outFeatures]', '[1, 5]')],
-    ['a bias in int32', [x, weight, { bias: zeros([5], 'int32') }], argumentError('bias', floats, 'int32')],
-    ['an out of another shape', [x, weight, { out: zeros([6, 5]) }], mismatch('out', 'shape [2, 3, 5]', '[6, 5]')],
-    ['an out of another dtype', [x, weight, { out: zeros([2, 3, 5], 'float16') }], argumentError('out', 'the dtype of x (float32)', 'float16')],
+    ['a bias of other features', [x, weight, { bias: zeros([8]) }], mismatch('options.bias', 'outFeatures (axis 0) to be 5', '[8]')],
+    ['a bias of rank 2', [x, weight, { bias: zeros([1, 5]) }], mismatch('options.bias', 'shape [outFeatures]', '[1, 5]')],
+    ['a bias in int32', [x, weight, { bias: zeros([5], 'int32') }], argumentError('options.bias', floats, 'int32')],
+    ['an out of another shape', [x, weight, { out: zeros([6, 5]) }], mismatch('options.out', 'shape [2, 3, 5]', '[6, 5]')],
+    ['an out of another dtype', [x, weight, { out: zeros([2, 3, 5], 'float16') }], argumentError('options.out', 'the dtype of x (float32)', 'float16')],
     ['an out over x', [memory.slice(0, 0, 48).reshape([2, 3, 8]), weight, { out: memory.slice(0, 40, 70).reshape([2, 3, 5]) }], overlap('x')],
     ['an out over the weight', [x, memory.slice(0, 0, 40).reshape([5, 8]), { out: memory.slice(0, 39, 69).reshape([2, 3, 5]) }], overlap('weight')],
     ['an out over the bias', [x, weight, { bias: memory.slice(0, 0, 5), out: memory.slice(0, 4, 34).reshape([2, 3, 5]) }], overlap('bias')],
@@ -50,7 +50,7 @@ describe('rmsNorm refuses', () => {
     ['a NaN eps', [x, weight, { eps: NaN }], argumentError('options.eps', 'a finite number above 0', 'NaN')],
     ['eps as a string', [x, weight, { eps: '1e-6' }], argumentError('options.eps', 'a finite number above 0', "'1e-6'")],
     ['an unknown option', [x, weight, { epsilon: 1 }], argumentError('options', 'options among eps, out', "unknown option 'epsilon'")],
-    ['an out of another shape', [x, weight, { out: zeros([8, 3]) }], mismatch('out', 'shape [3, 8]', '[8, 3]')],
+    ['an out of another shape', [x, weight, { out: zeros([8, 3]) }], mismatch('options.out', 'shape [3, 8]', '[8, 3]')],
     ['an out half over x', [memory.slice(0, 0, 24).reshape([3, 8]), weight, { out: memory.slice(0, 8, 32).reshape([3, 8]) }], overlap('x')],
     ['an out over the weight', [x, memory.slice(0, 0, 8), { out: memory.slice(0, 4, 28).reshape([3, 8]) }], overlap('weight')],
   ])('%s', (_, args, error) => expectError(() => call(...args), error))
@@ -81,16 +81,16 @@ describe('rope refuses', () => {
     ['llama3 with crossed factors', [x, { ...config, scaling: { ...llama3, lowFreqFactor: 4 } }], argumentError('config.scaling.highFreqFactor', 'a number above lowFreqFactor (4)', '4')],
     ['a negative beta', [x, { ...config, scaling: { ...yarn, betaFast: -1 } }], positive('betaFast', '-1')],
     ['a NaN mscale', [x, { ...config, scaling: { ...yarn, mscale: NaN } }], argumentError('config.scaling.mscale', 'a finite number', 'NaN')],
-    ['an odd dim', [x, config, { dim: 3 }], argumentError('dim', 'an even number from 2 to the width of x (8)', '3')],
-    ['a dim beyond the width', [x, config, { dim: 10 }], argumentError('dim', 'an even number from 2 to the width of x (8)', '10')],
+    ['an odd dim', [x, config, { dim: 3 }], argumentError('options.dim', 'an even number from 2 to the width of x (8)', '3')],
+    ['a dim beyond the width', [x, config, { dim: 10 }], argumentError('options.dim', 'an even number from 2 to the width of x (8)', '10')],
     ['dim 0', [x, config, { dim: 0 }], argumentError('options.dim', 'an integer of at least 2', '0')],
-    ['an odd width', [zeros([1, 1, 1, 5]), config], argumentError('dim', 'an even number from 2 to the width of x (5)', '5')],
+    ['an odd width', [zeros([1, 1, 1, 5]), config], argumentError('options.dim', 'an even number from 2 to the width of x (5)', '5')],
     ['positions as an array', [x, config, { positions: [0, 1, 2] }], argumentError('options.positions', 'a Tensor', '[0, 1, 2]')],
-    ['positions as floats', [x, config, { positions: zeros([2, 3]) }], argumentError('positions', 'dtype int32', 'float32')],
-    ['positions of rank 1', [x, config, { positions: zeros([3], 'int32') }], mismatch('positions', 'shape [batch, len]', '[3]')],
-    ['positions of another length', [x, config, { positions: zeros([2, 4], 'int32') }], mismatch('positions', 'len (axis 1) to be 3', '[2, 4]')],
+    ['positions as floats', [x, config, { positions: zeros([2, 3]) }], argumentError('options.positions', 'dtype int32', 'float32')],
+    ['positions of rank 1', [x, config, { positions: zeros([3], 'int32') }], mismatch('options.positions', 'shape [batch, len]', '[3]')],
+    ['positions of another length', [x, config, { positions: zeros([2, 4], 'int32') }], mismatch('options.positions', 'len (axis 1) to be 3', '[2, 4]')],
     ['an unknown option', [x, config, { offset: 1 }], argumentError('options', 'options among positions, dim, out', "unknown option 'offset'")],
-    ['an out of another dtype', [x, config, { out: zeros([2, 3, 4, 8], 'bfloat16') }], argumentError('out', 'the dtype of x (float32)', 'bfloat16')],
+    ['an out of another dtype', [x, config, { out: zeros([2, 3, 4, 8], 'bfloat16') }], argumentError('options.out', 'the dtype of x (float32)', 'bfloat16')],
     ['an out half over x', [memory.slice(0, 0, 192).reshape([2, 3, 4, 8]), config, { out: memory.slice(0, 8, 200).reshape([2, 3, 4, 8]) }], overlap('x')],
   ])('%s', (_, args, error) => expectError(() => call(...args), error))
 })

@@ -43,7 +43,7 @@ describe('pagedAttention refuses', () => {
     ['kvLens', [q, cache, batch, { kvLens: zeros([1], 'int32') }],
       argumentError('options', 'options among causal, window, softmaxScale, logitSoftcap, alibiSlopes, sinks, returnLse, out, plan', "unknown option 'kvLens'")],
     ['an out within the cache', [q, cache, batch, { out: cache.values.slice(0, 0, 1).slice(1, 0, 4).reshape([1, 2, 4, 6]) }],
-      argumentError('out', 'memory that does not overlap an input', 'overlapping memory')],
+      argumentError('options.out', 'memory that does not overlap an input', 'overlapping memory')],
     ['a forged plan', [q, cache, batch, { plan: { kernel: 'x', numSplits: 1, workspaceBytes: 0 } }], argumentError('options.plan', 'a plan made by pagedAttention.plan()', 'an object')],
     ['a disposed plan', [q, cache, batch, { plan: usedPlan }], argumentError('options.plan', 'a live plan', 'a disposed one', 'DISPOSED')],
     ['a plan for another shape', [zeros([1, 1, 4, 8]), cache, batch, { plan }], argumentError('options.plan', 'a plan for qoLen 1', 'one for qoLen 2')],
@@ -80,7 +80,7 @@ describe('mlaDecode refuses', () => {
     ['parts that do not add up to a cache row', [zeros([1, 2, 4, 12]), qPe, mlaCache, mlaBatch, scale],
       mismatch('qNope', "kvLoraRank + qkRopeHeadDim to be the cache's row width (20)", '12 + 4')],
     ['q of another batch', [zeros([2, 2, 4, 16]), zeros([2, 2, 4, 4]), mlaCache, mlaBatch, scale], mismatch('pageTable', 'batch (axis 0) to be 2', '[1, 1]')],
-    ['an out of another shape', [qNope, qPe, mlaCache, mlaBatch, { ...scale, out: zeros([1, 2, 4, 20]) }], mismatch('out', 'shape [1, 2, 4, 16]', '[1, 2, 4, 20]')],
+    ['an out of another shape', [qNope, qPe, mlaCache, mlaBatch, { ...scale, out: zeros([1, 2, 4, 20]) }], mismatch('options.out', 'shape [1, 2, 4, 16]', '[1, 2, 4, 20]')],
     ['a plan of another op', [qNope, qPe, mlaCache, mlaBatch, { ...scale, plan }], argumentError('options.plan', 'a plan made by mlaDecode.plan()', 'one made by pagedAttention.plan()')],
   ])('%s', (_, args, error) => expectError(() => mla(...args), error))
 })

@@ -147,10 +147,12 @@ describe('without a fitting prebuild', () => {
 
 test('the package has all that CMake needs to compile it', () => {
   const installed = join(project, 'node_modules', 'node-flash-attention')
-  const { stderr, status } = spawnSync('cmake', ['-S', installed, '-B', join(folder, 'configured')], { encoding: 'utf8' })
+  const configured = join(folder, 'configured')
+  const { stderr, status } = spawnSync('cmake', ['-S', installed, '-B', configured, '-DCMAKE_EXPORT_COMPILE_COMMANDS=ON'], { encoding: 'utf8' })
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 })
-  const headers = readFileSync(join(folder, 'configured', 'CMakeCache.txt'), 'utf8')
-  expect(headers).not.toContain(root)
+  const commands = readFileSync(join(configured, 'compile_commands.json'), 'utf8')
+  for (const headers of ['node-addon-api', 'node-api-headers/include']) expect(commands).toContain(join(project, 'node_modules', headers))
+  expect(commands).not.toContain(root)
 })
 
 /** Runs the package's own prebuildify command and npm pack in a copy, since prebuildify moves build/Release away. */
