@@ -13,7 +13,10 @@ export interface AttentionOptions<L extends boolean = false> {
   logitSoftcap?: number
   /** [numQoHeads] or [batch, numQoHeads] float32; bias = -slope · |i + (kvLen - qoLen) - j|, with or without causal. */
   alibiSlopes?: Tensor<'float32'>
-  /** [numQoHeads] float32 logits of one extra key with value 0 that every row sees; counted in lse. A row that sees no other key gives out = 0 and lse = sink. */
+  /**
+   * [numQoHeads] float32 logits of one extra key with value 0 that every row sees; counted in lse. A row that sees no other key
+   * gives out = 0 and lse = sink.
+   */
   sinks?: Tensor<'float32'>
   returnLse?: L
   /** Write here instead of allocating: [.., numQoHeads, headDimVo], q's dtype, not overlapping an input. */
@@ -25,7 +28,9 @@ export type AttentionResult<L extends boolean = false> = L extends true
   : { readonly out: FloatTensor }
 
 type AnyOptions = AttentionOptions<boolean>
-export const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out'] as const satisfies (keyof AnyOptions)[]
+const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out'] as const satisfies (
+  keyof AnyOptions
+)[]
 
 /** Checks the options of an attention op and words them for the addon. `more` are keys that the op itself looks after. */
 export function attentionOptions(options: object | undefined, defaults: { causal: boolean }, more: readonly string[] = []): NativeAttentionOptions {

@@ -40,6 +40,12 @@ test('dependencies.md names every dependency with its version', () => {
   expect(missing).toEqual([])
 })
 
+test('the lock file serves every platform and any registry', () => {
+  const { stdout, status } = spawnSync(process.execPath, [join(root, 'scripts', 'complete-lock.js'), '--check'], { encoding: 'utf8' })
+  expect({ stdout, status }).toEqual({ stdout: 'package-lock.json: 0 platform packages missing\n', status: 0 })
+  expect(read('package-lock.json')).not.toContain('"resolved": "http')
+})
+
 test('every dependency is pinned', () => {
   const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<'dependencies' | 'devDependencies', Record<string, string>>
   expect(Object.values({ ...dependencies, ...devDependencies }).filter((version) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
