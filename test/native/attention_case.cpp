@@ -154,7 +154,7 @@ AttentionData::AttentionData(const AttentionCase& c, unsigned seed) : shape(c) {
   reset_outputs();
 
   for (std::int64_t i = 0; i < c.batch * c.num_qo_heads; ++i) slopes.push_back(0.02f * static_cast<float>(i % 7));
-  for (int h = 0; h < c.num_qo_heads; ++h) sinks.push_back(normal(random));
+  for (int h = 0; h < c.num_qo_heads; ++h) sinks.push_back(normal(random) * c.sink_amplitude);
   if (c.alibi) p.alibi_slopes = slopes.data(), p.alibi_sequence_stride = c.num_qo_heads;
   if (c.sinks) p.sinks = sinks.data();
 }

@@ -28,6 +28,7 @@ struct AttentionCase {
   std::int64_t window_left = -1, window_right = -1;
   float softcap = 0, scale = 0;  // scale 0: 1 / sqrt(width)
   bool alibi = false, sinks = false;
+  float sink_amplitude = 1;
   float amplitude = 1;                              // of queries
   std::function<void(struct AttentionData&)> poke;  // changes logical values before they are stored
 };

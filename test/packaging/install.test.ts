@@ -159,7 +159,7 @@ test('the package has all that CMake needs to compile it', () => {
 /** Runs the package's own prebuildify command and npm pack in a copy, since prebuildify moves build/Release away. */
 function packPackage(copy: string): Packed {
   mkdirSync(copy)
-  for (const name of ['package.json', 'README.md', 'LICENSE', ...manifest.files.map((file) => file.split('/')[0]!)]) {
+  for (const name of ['package.json', 'README.md', 'LICENSE', ...manifest.files.filter((file) => !file.startsWith('!')).map((file) => file.split('/')[0]!)]) {
     if (name !== 'prebuilds') cpSync(join(root, name), join(copy, name), { recursive: true })
   }
   const builder = join(root, 'scripts', 'build-native.js')

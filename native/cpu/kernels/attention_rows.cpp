@@ -16,13 +16,9 @@ constexpr int kPrefetchKeys = 16;
 struct RowsScratch {
   float* queries;  // [rows, query_stride]
   float* logits;   // [rows, kRowStride]
-  std::size_t bytes;
 };
 
-ATTN_INLINE RowsScratch rows_scratch(const AttentionProblem& p, int rows, std::byte* memory) {
-  const std::size_t query_bytes = static_cast<std::size_t>(round_up(rows * query_stride(p), 16) * 4);
-  return {reinterpret_cast<float*>(memory), reinterpret_cast<float*>(memory + query_bytes), query_bytes + static_cast<std::size_t>(rows * kRowStride * 4)};
-}
+ATTN_INLINE std::int64_t query_floats(const AttentionProblem& p, int rows) { return round_up(rows * query_stride(p), 16); }
 
 ATTN_INLINE void prefetch_row(const std::byte* row, std::int64_t bytes) {
   for (std::int64_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(row + offset);
@@ -181,13 +177,16 @@ void all_blocks(const AttentionTile& t, const RowsScratch& scratch, KeyRange key
 
 }  // namespace
 
-std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows) { return rows_scratch(problem, num_rows, nullptr).bytes; }
+std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows) {
+  return static_cast<std::size_t>(query_floats(problem, num_rows) + num_rows * kRowStride) * sizeof(float);
+}
 
 void attention_rows(const AttentionTile& t) {
   clear_state(t);
   const KeyRange keys = tile_keys(t);
   if (keys.begin >= keys.end) return;
-  const RowsScratch scratch = rows_scratch(*t.problem, t.num_rows, t.scratch);
+  float* memory = reinterpret_cast<float*>(t.scratch);
+  const RowsScratch scratch{memory, memory + query_floats(*t.problem, t.num_rows)};
   pack_queries(t, scratch.queries);
   with_dtype(t.problem->k[0].dtype, [&](auto* typed) { all_blocks<ElementOf<decltype(typed)>>(t, scratch, keys); });
 }

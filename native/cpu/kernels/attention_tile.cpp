@@ -26,11 +26,12 @@ struct TileScratch {
   std::size_t bytes;
 };
 
+/// Without memory, only the number of bytes.
 ATTN_INLINE TileScratch tile_scratch(const AttentionProblem& p, int rows, std::byte* memory) {
   TileScratch s;
   s.bytes = 0;
   const auto take = [&](std::int64_t floats) {
-    float* taken = reinterpret_cast<float*>(memory + s.bytes);
+    float* taken = memory ? reinterpret_cast<float*>(memory + s.bytes) : nullptr;
     s.bytes += static_cast<std::size_t>(round_up(floats, 16) * 4);
     return taken;
   };
