@@ -5,6 +5,7 @@ import { expectClose } from '../support/compare'
 import { computeDTypes, testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
 import { argumentError, expectError } from '../support/errors'
+import { settledMemory } from '../support/memory'
 import { Random } from '../support/random'
 import { dims, tokenCaches } from './token-caches'
 
@@ -168,7 +169,7 @@ describe.each(testDevices)('PagedKvCache on %s', (device) => {
   it('frees everything on dispose and refuses later use', async () => {
     const k = rows([[1]], 3)
     const v = rows([[1]], 5)
-    const { tensors, bytes } = devices.memory(device)
+    const { tensors, bytes } = await settledMemory(device)
     const cache = make()
     const a = cache.open()
     cache.append([a], k, v)

@@ -6,6 +6,7 @@ import { testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
 import { argumentError, expectError, thrownBy, type ExpectedError } from '../support/errors'
 import { activations, gqaLayer, mlaLayer, type LayerOptions } from './layers'
+import { settledMemory } from '../support/memory'
 
 const gqa = { hiddenSize: 32, numHeads: 4, numKvHeads: 2, headDim: 8, rope: { interleaved: false } } as const
 const mla = {
@@ -157,11 +158,10 @@ describe.each(testDevices)('on %s', (device) => {
       disposeLater(layer.forward(x, { cache, sequences: [sequence] }))
       const fork = sequence.fork()
       const before = [fork.pages, fork.length, { ...cache.stats }]
-      await devices.synchronize(device)
-      const { tensors } = devices.memory(device)
+      const { tensors } = await settledMemory(device)
       expectErrorOnly(() => failing(call, nth, () => layer.forward(x, { cache, sequences: [fork] })), outOfMemory)
       await devices.synchronize(device)
-      expect(devices.memory(device).tensors).toBeLessThanOrEqual(tensors)
+      expect(devices.memory(device).tensors).toBe(tensors)
       expect([fork.pages, fork.length, cache.stats]).toEqual(before)
       // Both go on as if nothing had been.
       using a = layer.forward(x, { cache, sequences: [sequence] })
@@ -255,11 +255,10 @@ describe.each(testDevices)('on %s', (device) => {
         disposeLater(layer.forward(x, { cache, sequences: [sequence] }))
         const fork = sequence.fork()
         const before = [fork.pages, fork.length, { ...cache.stats }]
-        await devices.synchronize(device)
-        const { tensors } = devices.memory(device)
+        const { tensors } = await settledMemory(device)
         expectErrorOnly(() => failing(call, nth, () => layer.forward(x, { cache, sequences: [fork], form })), outOfMemory)
         await devices.synchronize(device)
-        expect(devices.memory(device).tensors).toBeLessThanOrEqual(tensors)
+        expect(devices.memory(device).tensors).toBe(tensors)
         expect([fork.pages, fork.length, cache.stats]).toEqual(before)
       },
     )

@@ -4,6 +4,7 @@ import { groupedQueryAttention } from '../reference/modules/grouped-query-attent
 import { cosineDifference } from '../support/compare'
 import { devicesAndDTypes, testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
+import { settledMemory } from '../support/memory'
 import { Random } from '../support/random'
 import { expectAsGoodAsPlain, softcapFactor } from '../support/tolerance'
 import { feed, feedingNames } from './feeding'
@@ -171,8 +172,7 @@ describe.each(testDevices)('GroupedQueryAttention on %s', (device) => {
     using cache = layer.createCache({ numPages: 16, pageSize: 4 })
     using first = layer.forward(x.tensor, { cache, sequences: [cache.open()] })
     for (const tensor of Object.values(tensors)) tensor.dispose()
-    await devices.synchronize(device)
-    const before = devices.memory(device)
+    const before = await settledMemory(device)
     const second = layer.forward(x.tensor, { cache, sequences: [cache.open()] })
     expect(second.readSync()).toEqual(first.readSync())
     second.dispose()
@@ -182,7 +182,7 @@ describe.each(testDevices)('GroupedQueryAttention on %s', (device) => {
 
   it('frees the weights on dispose, once', async () => {
     const random = new Random(1)
-    const { tensors, bytes } = devices.memory(device)
+    const { tensors, bytes } = await settledMemory(device)
     const { layer, tensors: weights } = gqaLayer(base, { ...options, seed: random.integer(1, 9) })
     layer.dispose()
     layer.dispose()

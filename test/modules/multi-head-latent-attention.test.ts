@@ -4,6 +4,7 @@ import { multiHeadLatentAttention } from '../reference/modules/multi-head-latent
 import { cosineDifference } from '../support/compare'
 import { devicesAndDTypes, testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
+import { settledMemory } from '../support/memory'
 import { expectAsGoodAsPlain } from '../support/tolerance'
 import { feed, feedingNames } from './feeding'
 import { activations, mlaLayer, type LayerOptions, type MlaLayerConfig } from './layers'
@@ -182,8 +183,7 @@ describe.each(testDevices)('MultiHeadLatentAttention on %s', (device) => {
     using cache = layer.createCache({ numPages: 32, pageSize: 4 })
     using first = layer.forward(x.tensor, { cache, sequences: [cache.open(), cache.open()], form })
     for (const tensor of Object.values(tensors)) tensor.dispose()
-    await devices.synchronize(device)
-    const before = devices.memory(device)
+    const before = await settledMemory(device)
     const second = layer.forward(x.tensor, { cache, sequences: [cache.open(), cache.open()], form })
     const uncached = layer.forward(x.tensor, { form })
     expect(second.readSync()).toEqual(first.readSync())
@@ -194,7 +194,7 @@ describe.each(testDevices)('MultiHeadLatentAttention on %s', (device) => {
   })
 
   it('frees the weights on dispose, once', async () => {
-    const { tensors, bytes } = devices.memory(device)
+    const { tensors, bytes } = await settledMemory(device)
     const { layer, tensors: weights } = mlaLayer({ ...base, qLoraRank: 12, keyRopeScale: 0.5 }, { ...options, biases: true })
     layer.dispose()
     layer.dispose()

@@ -3,6 +3,7 @@ import { bitsOf, roundTo, valueOf } from '../reference/rounding'
 import { expectSameBits } from '../support/compare'
 import { testDevices } from '../support/devices'
 import { followHandles } from '../support/file-handles'
+import { settledMemory } from '../support/memory'
 import { Random } from '../support/random'
 import { randomStored, rejectionOf, safetensorsFile, stored, temporaryFiles, type StoredTensor } from '../support/safetensors'
 
@@ -177,7 +178,7 @@ describe('refused, before a byte of weights is read', () => {
     const handles = followHandles()
     using file = await open(tensors)
     handles.reads.splice(0)
-    const before = devices.memory().tensors
+    const { tensors: before } = await settledMemory()
     const error = await rejectionOf(loadMlaWeights(file, '', { naming, config: given }))
     expect(error.message).toBe(message.replace('FILE', file.path))
     expect(error).toMatchObject({ name: 'ArgumentError', code })
