@@ -5,7 +5,7 @@ const { spawnSync } = require('node:child_process')
 const minimumCmake = [3, 22]
 
 const whatToInstall =
-  '  It needs CMake 3.22+, a C++20 compiler (g++ 11+ or clang 14+) and make or ninja.\n' +
+  '  It needs CMake 3.22+, a C++20 compiler (g++ 12+ or clang 14+) and make or ninja.\n' +
   '  Debian, Ubuntu: apt-get install cmake g++ make    Fedora: dnf install cmake gcc-c++ make\n' +
   '  macOS: xcode-select --install && brew install cmake    Windows: Visual Studio 2022 with C++ and CMake'
 
