@@ -30,8 +30,7 @@ void JsThread::end(void* self) {
   }
   for (DeviceType type : {DeviceType::kCpu, DeviceType::kCuda}) {
     if (!unavailable_reason(type).empty()) continue;
-    Backend& backend = backend_of(type);
-    backend.wait_for(backend.last_enqueued());
+    backend_of(type).wait_for_cancelled(thread.cancel_);
   }
   thread.kept_.clear();
   delete held;

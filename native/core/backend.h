@@ -46,6 +46,8 @@ class Backend {
   virtual std::uint64_t last_enqueued() = 0;
   /// Blocks until that item has run; on the CPU the calling thread runs queued work instead of sleeping where it can.
   virtual void wait_for(std::uint64_t item) = 0;
+  /// For an owner that ends: with its flag set, returns when none of its items runs any more and none will.
+  virtual void wait_for_cancelled(const CancelFlag& cancel) = 0;
   /// The message of the first item that failed since it was last cleared; empty when none did.
   virtual std::string failure(bool clear) = 0;
 

@@ -59,6 +59,7 @@ class CpuBackend : public Backend {
   }
   std::uint64_t last_enqueued() override { return queue_.last_enqueued(); }
   void wait_for(std::uint64_t item) override { queue_.wait_for(item); }
+  void wait_for_cancelled(const CancelFlag& cancel) override { queue_.wait_for_cancelled(cancel); }
   std::string failure(bool clear) override { return queue_.failure(clear); }
 
   int num_threads() const override { return pool_.num_threads(); }

@@ -3,12 +3,24 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace attn::cpu {
 namespace {
 
 #define ATTN_QUOTED(isa) #isa,
 constexpr const char* kOrder[] = {ATTN_FOR_EACH_ISA(ATTN_QUOTED)};
 #undef ATTN_QUOTED
+
+#if defined(__x86_64__)
+/// By hand: clang's __builtin_cpu_supports does not know this one.
+bool has_f16c() {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
 
 bool processor_has(const char* isa) {
 #if defined(__x86_64__)
@@ -17,7 +29,7 @@ bool processor_has(const char* isa) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
   }
-  if (std::strcmp(isa, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (std::strcmp(isa, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 #endif
   return std::strcmp(isa, "baseline") == 0;
 }

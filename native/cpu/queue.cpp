@@ -76,6 +76,11 @@ void Queue::wait_for(std::uint64_t item) {
   }
 }
 
+void Queue::wait_for_cancelled(const CancelFlag& cancel) {
+  std::unique_lock lock(mutex_);
+  while (running_ && running_cancel_ == cancel) finished_.wait(lock);
+}
+
 std::string Queue::failure(bool clear) {
   std::lock_guard lock(mutex_);
   return clear ? std::exchange(failure_, {}) : failure_;
@@ -112,6 +117,7 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
   running_ = true;
   Item item = std::move(items_.front());
   items_.pop_front();
+  running_cancel_ = item.cancel;
   lock.unlock();
   std::string failure;
   if (!item.cancel->load(std::memory_order_relaxed)) {

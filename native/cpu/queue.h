@@ -22,6 +22,7 @@ class Queue {
   std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work);
   std::uint64_t last_enqueued();
   void wait_for(std::uint64_t item);
+  void wait_for_cancelled(const CancelFlag& cancel);
   std::string failure(bool clear);
 
  private:
@@ -46,6 +47,7 @@ class Queue {
   std::deque<Item> items_;
   std::uint64_t enqueued_ = 0, done_ = 0;
   bool running_ = false, started_ = false;
+  CancelFlag running_cancel_;  // of the item that runs
   std::string failure_;
   // Kept from item to item, so that a decode step does not pay for fresh pages; counted in memory_ only while in use.
   std::byte* workspace_ = nullptr;
