@@ -50,6 +50,7 @@ class InlineBackend : public Backend {
   }
   std::uint64_t last_enqueued() override { return enqueued_; }
   void wait_for(std::uint64_t) override {}
+  void wait_for_cancelled(const CancelFlag&) override {}
   std::string failure(bool) override { return ""; }
   int num_threads() const override { return threads_; }
   void set_num_threads(int count) override { threads_ = count; }
