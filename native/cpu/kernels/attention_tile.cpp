@@ -3,7 +3,7 @@
 // Keys and values are converted to float32 once per block and shared by all rows of the group: K transposed into panels
 // for the first product, V into panels for the second. Where V is part of K (MLA) one read serves both. Values are copied
 // even when they are float32 already: rows of several heads lie a power of two apart and would evict each other from L1.
-// Scratch: rows · (head_dim_qk + kTileKv) + kTileKv · (head_dim_qk + head_dim_vo) floats. Any head dims, dtypes, strides.
+// Scratch: rows · head_dim_qk + kChunkRows · kTileKv + kTileKv · (head_dim_qk + head_dim_vo) floats. Any head dims, dtypes, strides.
 
 #include "cpu/kernels/attention_kv.h"
 #include "cpu/kernels/attention_softmax.h"
@@ -18,11 +18,14 @@ static_assert(kTileKv % kGemmCols == 0, "a block of keys is whole panels");
 constexpr std::int64_t kLogitStride = kTileKv + 16;
 constexpr std::int64_t kValuePanel = static_cast<std::int64_t>(kTileKv) * kGemmCols;
 
+/// Rows whose queries, logits and accumulators stay in the L2 cache beside the block's panels; a multiple of every register tile.
+constexpr int kChunkRows = 48;
+
 struct TileScratch {
   float* queries;  // [rows, query_stride]
   float* keys;     // [kTileKv / kGemmCols, head_dim_qk, kGemmCols]
   float* values;   // [ceil(head_dim_vo / kGemmCols), kTileKv, kGemmCols]
-  float* logits;   // [rows, kLogitStride]
+  float* logits;   // [kChunkRows, kLogitStride]
   std::size_t bytes;
 };
 
@@ -38,7 +41,7 @@ ATTN_INLINE TileScratch tile_scratch(const AttentionProblem& p, int rows, std::b
   s.queries = take(rows * query_stride(p));
   s.keys = take(static_cast<std::int64_t>(kTileKv) * p.head_dim_qk);
   s.values = take(round_up(p.head_dim_vo, kGemmCols) * kTileKv);
-  s.logits = take(rows * kLogitStride);
+  s.logits = take(min_of(rows, kChunkRows) * kLogitStride);
   return s;
 }
 
@@ -102,6 +105,43 @@ void add_visible(const float* probabilities, const float* values, std::int64_t l
   }
 }
 
+/// The packed block at `block`, whose keys [block_keys) some row sees, for the rows [first, end) of the tile.
+void add_block(const AttentionTile& t, const TileScratch& scratch, std::int64_t block, KeyRange block_keys, int first, int end, bool row_by_row) {
+  const AttentionProblem& p = *t.problem;
+  const std::int64_t depth = p.head_dim_qk, stride = accumulator_stride(p), q_stride = query_stride(p);
+  const std::int64_t lo = block_keys.begin, hi = block_keys.end, col = lo / kGemmCols * kGemmCols;
+  float* logits = scratch.logits;  // of this chunk alone
+  gemm_tile<false>(end - first, hi - col, depth, scratch.queries + first * q_stride, q_stride, scratch.keys + col * depth, kGemmCols, depth * kGemmCols,
+                   logits + col, kLogitStride);
+
+  std::int64_t query = (t.row_begin + first) / p.group_size;
+  std::int64_t member = (t.row_begin + first) % p.group_size;
+  for (int r = first; r < end; ++r, ++member) {
+    if (member == p.group_size) {
+      member = 0;
+      ++query;
+    }
+    const KeyRange all = visible_keys(p, *t.sequence, query);
+    const KeyRange seen{max_of(all.begin - block, lo), min_of(all.end - block, hi)};
+    float* row = logits + (r - first) * kLogitStride;
+    float* accumulator = t.accumulator + r * stride;
+    if (seen.begin >= seen.end) {
+      for (int j = 0; j < kTileKv; j += kLanes) store(row + j, Vec{});
+      continue;
+    }
+    const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + member;
+    const float factor = softmax_block(row, logit_row(p, *t.sequence, query, head, block), seen.begin, seen.end, t.max + r, t.sum + r);
+    if (factor != 1) {
+      for (std::int64_t d = 0; d < stride; d += kLanes) store(accumulator + d, load(accumulator + d) * factor);
+    }
+    if (row_by_row) add_visible(row, scratch.values, seen.begin, seen.end, p.head_dim_vo, accumulator);
+  }
+  if (!row_by_row) {
+    gemm_tile<true>(end - first, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols, kValuePanel,
+                    t.accumulator + first * stride, stride);
+  }
+}
+
 }  // namespace
 
 std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows) { return tile_scratch(problem, num_rows, nullptr).bytes; }
@@ -114,7 +154,7 @@ void attention_tile(const AttentionTile& t) {
   if (keys.begin >= keys.end) return;
 
   const TileScratch scratch = tile_scratch(p, t.num_rows, t.scratch);
-  const std::int64_t depth = p.head_dim_qk, stride = accumulator_stride(p);
+  const std::int64_t depth = p.head_dim_qk;
   pack_queries(t, scratch.queries);
   KvRows k[2];
   for (int part = 0; part < p.num_parts; ++part) k[part] = kv_rows(p, s, p.k[part], s.k_start[part], t.kv_head);
@@ -131,8 +171,7 @@ void attention_tile(const AttentionTile& t) {
     int row_first = 0, row_end = t.num_rows;
     while (row_first < row_end && row_keys(row_first).end <= lo) ++row_first;
     while (row_end > row_first && row_keys(row_end - 1).begin >= hi) --row_end;
-    const int num_rows = row_end - row_first;
-    if (num_rows == 0) continue;
+    if (row_first == row_end) continue;
     const bool edge = row_keys(row_end - 1).begin > lo || row_keys(row_first).end < hi;
 
     float poison = 0;
@@ -142,36 +181,9 @@ void attention_tile(const AttentionTile& t) {
     }
     if (!p.v_in_k) poison = pack<false>(v, block, lo, hi, nullptr, 0, 0, scratch.values, p.head_dim_vo);
 
-    const std::int64_t col = lo / kGemmCols * kGemmCols;
-    float* logits = scratch.logits + row_first * kLogitStride;
-    gemm_tile<false>(num_rows, hi - col, depth, scratch.queries + row_first * query_stride(p), query_stride(p), scratch.keys + col * depth, kGemmCols,
-                     depth * kGemmCols, logits + col, kLogitStride);
-
     const bool row_by_row = edge && poison != 0;  // NaN compares unequal
-    std::int64_t query = (t.row_begin + row_first) / p.group_size;
-    std::int64_t member = (t.row_begin + row_first) % p.group_size;
-    for (int r = row_first; r < row_end; ++r, ++member) {
-      if (member == p.group_size) {
-        member = 0;
-        ++query;
-      }
-      const KeyRange seen = query_keys(query);
-      float* row = scratch.logits + r * kLogitStride;
-      float* accumulator = t.accumulator + r * stride;
-      if (seen.begin >= seen.end) {
-        for (int j = 0; j < kTileKv; j += kLanes) store(row + j, Vec{});
-        continue;
-      }
-      const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + member;
-      const float factor = softmax_block(row, logit_row(p, s, query, head, block), seen.begin, seen.end, t.max + r, t.sum + r);
-      if (factor != 1) {
-        for (std::int64_t d = 0; d < stride; d += kLanes) store(accumulator + d, load(accumulator + d) * factor);
-      }
-      if (row_by_row) add_visible(row, scratch.values, seen.begin, seen.end, p.head_dim_vo, accumulator);
-    }
-    if (!row_by_row) {
-      gemm_tile<true>(num_rows, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols, kValuePanel,
-                      t.accumulator + row_first * stride, stride);
+    for (int first = row_first; first < row_end; first += kChunkRows) {
+      add_block(t, scratch, block, {lo, hi}, first, static_cast<int>(min_of(first + kChunkRows, row_end)), row_by_row);
     }
   }
 }
