@@ -11,7 +11,7 @@ namespace attn::cpu::wide {
 void attention_tile(const AttentionTile& tile);
 std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);
 void attention_rows(const AttentionTile& tile);
-std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows);
+std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);
 void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
 }  // namespace attn::cpu::wide
 

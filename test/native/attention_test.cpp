@@ -147,8 +147,6 @@ TEST(attention_pages) {
   }
 }
 
-/// A page table is read when the work runs: an entry that names no page gives rows of page 0, never foreign memory.
-
 TEST(attention_padded_and_packed_batches) {
   AttentionCase padded;
   padded.name = "padded";
@@ -221,9 +219,5 @@ TEST(attention_splits_long_sequences) {
     }
   }
 }
-
-/// The bits of one sequence do not depend on what else is in the batch.
-
-/// No workspace grows with kv_len beyond the states of a bounded number of splits, nor holds repeated keys or values.
 
 }  // namespace attn::test

@@ -13,6 +13,7 @@ struct KvRows {
   std::int64_t row_bytes, page_bytes;
   const std::int32_t* pages;
   std::int64_t page_size, num_pages;
+  std::int64_t head_bytes;  // to the next head's rows
   std::int64_t dim_stride;
   int dim;
   DType dtype;
@@ -35,6 +36,7 @@ ATTN_INLINE KvRows kv_rows(const AttentionProblem& p, const SequenceSpan& s, con
   result.pages = s.pages;
   result.page_size = p.page_size;
   result.num_pages = p.num_pages;
+  result.head_bytes = rows.head_stride * size;
   result.dim_stride = rows.dim_stride;
   result.dim = rows.dim;
   result.dtype = rows.dtype;
@@ -78,6 +80,17 @@ ATTN_INLINE KeyRange tile_keys(const AttentionTile& t) {
   const KeyRange first = visible_keys(p, *t.sequence, t.row_begin / p.group_size);
   const KeyRange last = visible_keys(p, *t.sequence, (t.row_begin + t.num_rows - 1) / p.group_size);
   return {max_of(first.begin, t.kv_begin), min_of(last.end, t.kv_end)};
+}
+
+/// The part of a tile that is its kv head number h.
+ATTN_INLINE AttentionTile tile_of_head(const AttentionTile& t, int h) {
+  AttentionTile head = t;
+  head.kv_head += h;
+  head.num_kv_heads = 1;
+  head.accumulator += h * t.state_stride;
+  head.max += h * t.state_stride;
+  head.sum += h * t.state_stride;
+  return head;
 }
 
 /// An empty state: nothing seen yet.

@@ -1,114 +1,35 @@
-// Few query rows against one kv head (decoding): keys and values are read as they lie, once per block, and converted in
-// registers; nothing is packed. Query by query, whose rows see the same keys, so no masks and no masked values arise.
+// Few query rows per kv head (decoding): keys and values are read as they lie, once per block, and converted in registers;
+// nothing is packed. Query by query, whose rows see the same keys, so no masks and no masked values arise.
 //   s[r, j] = q[r] · k[j];  p = exp(s - max);  O[r] = O[r] · exp(old max - max) + Σ p[r, j] v[j]
-// Any head dims and dtypes; features must be adjacent and keys of one part. Scratch: rows · (head_dim_qk + kTileKv) floats.
+// Any head dims and dtypes; features must be adjacent and keys of one part. Where the rows of several kv heads lie side by
+// side, one task takes several heads, chunk by chunk of the keys: one head's rows alone are short pieces a power of two
+// apart, which evict each other from the caches and use a fraction of every memory page that is opened.
+// Scratch: rows · (head_dim_qk + kTileKv + 1) floats.
 
-#include "cpu/kernels/attention_kv.h"
+#include "cpu/kernels/attention_row_products.h"
 #include "cpu/kernels/attention_softmax.h"
 
 namespace attn::cpu::ATTN_ISA {
 namespace {
 
-constexpr std::int64_t kRowStride = kTileKv;
-/// Keys ahead of the current one whose rows are fetched: decoding waits for memory, and rows of one head lie apart.
-constexpr int kPrefetchKeys = 16;
+/// Keys ahead of the current one whose rows are fetched, with one head per task; with several it is one chunk.
+constexpr std::int64_t kPrefetchKeys = 16;
+/// Rows of all heads that one chunk holds: half of an L1 cache, so that they are still there when the last head comes.
+constexpr std::int64_t kChunkBytes = 16 * 1024;
+/// Fewer keys would leave lanes of dot_rows() idle.
+constexpr std::int64_t kMinChunkKeys = kLanes < 8 ? 8 : kLanes;
 
+constexpr int kShare = kLanes < 8 ? kLanes : 8;
+constexpr float kOnes[kMaxDirectRows] = {1, 1, 1, 1, 1, 1, 1, 1};
+
+/// Rows are numbered head by head.
 struct RowsScratch {
   float* queries;  // [rows, query_stride]
-  float* logits;   // [rows, kRowStride]
+  float* logits;   // [rows, kTileKv]
+  float* factors;  // [rows]
 };
 
-ATTN_INLINE std::int64_t query_floats(const AttentionProblem& p, int rows) { return round_up(rows * query_stride(p), 16); }
-
-ATTN_INLINE void prefetch_row(const std::byte* row, std::int64_t bytes) {
-  for (std::int64_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(row + offset);
-}
-
-/// Block-local addresses: keys and values [lo, hi), and some keys of the next block to fetch early.
-struct BlockRows {
-  const std::byte* keys[kTileKv + kPrefetchKeys];
-  const std::byte* values[kTileKv];
-};
-
-/// logits[r, j] of kRows rows for the keys [lo, hi): kLanes sums at a time, of kRows rows and kLanes / kRows keys.
-template <class T, int kRows, bool kPrefetch>
-void dot_rows(const float* queries, std::int64_t query_stride, const BlockRows& block, std::int64_t lo, std::int64_t hi, std::int64_t dim,
-              std::int64_t value_bytes, float* logits) {
-  constexpr int kKeys = kLanes / kRows;
-  const std::int64_t whole = dim / kLanes * kLanes;
-  for (std::int64_t j = lo; j < hi; j += kKeys) {
-    const T* key[kKeys];
-#pragma GCC unroll 16
-    for (int i = 0; i < kKeys; ++i) {
-      const std::int64_t n = min_of(j + i, hi - 1);  // beyond the end: the last key again, its result is dropped
-      key[i] = reinterpret_cast<const T*>(block.keys[n]);
-      if constexpr (kPrefetch) {
-        prefetch_row(block.keys[n + kPrefetchKeys], dim * static_cast<std::int64_t>(sizeof(T)));
-        prefetch_row(block.values[n], value_bytes);
-      }
-    }
-    Vec sums[kLanes] = {};
-    for (std::int64_t d = 0; d < whole; d += kLanes) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kKeys; ++i) {
-        const Vec k = load(key[i] + d);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) sums[r * kKeys + i] = load(queries + r * query_stride + d) * k + sums[r * kKeys + i];
-      }
-    }
-    if (whole < dim) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kKeys; ++i) {
-        const Vec k = load_partial(key[i] + whole, dim - whole);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) sums[r * kKeys + i] = load(queries + r * query_stride + whole) * k + sums[r * kKeys + i];
-      }
-    }
-    float dots[kLanes];
-    store(dots, reduce_add_each(sums));
-    const int count = static_cast<int>(min_of(kKeys, hi - j));
-    for (int r = 0; r < kRows; ++r) {
-      for (int i = 0; i < count; ++i) logits[r * kRowStride + j + i] = dots[r * kKeys + i];
-    }
-  }
-}
-
-/// Columns [d, d + kVecs vectors) of O[r] = O[r] · factor[r] + Σ p[r, j] v[j]; `partial` reads the rest of a row only.
-template <class T, int kRows, int kVecs, bool kPartial>
-ATTN_INLINE void add_columns(const float* probabilities, const float* factors, const BlockRows& block, std::int64_t lo, std::int64_t hi, std::int64_t d,
-                             std::int64_t dim, float* accumulator, std::int64_t stride) {
-  Vec sums[kRows][kVecs];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) sums[r][v] = load(accumulator + r * stride + d + v * kLanes) * factors[r];
-  }
-  for (std::int64_t j = lo; j < hi; ++j) {
-    const T* value = reinterpret_cast<const T*>(block.values[j]) + d;
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec row = kPartial ? load_partial(value, dim - d) : load(value + v * kLanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) sums[r][v] = broadcast(probabilities[r * kRowStride + j]) * row + sums[r][v];
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) store(accumulator + r * stride + d + v * kLanes, sums[r][v]);
-  }
-}
-
-template <class T, int kRows>
-void add_rows(const float* probabilities, const float* factors, const BlockRows& block, std::int64_t lo, std::int64_t hi, std::int64_t dim, float* accumulator,
-              std::int64_t stride) {
-  constexpr int kVecs = kRows < 8 ? 8 / kRows : 1;
-  std::int64_t d = 0;
-  for (; d + kVecs * kLanes <= dim; d += kVecs * kLanes)
-    add_columns<T, kRows, kVecs, false>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
-  for (; d + kLanes <= dim; d += kLanes) add_columns<T, kRows, 1, false>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
-  if (d < dim) add_columns<T, kRows, 1, true>(probabilities, factors, block, lo, hi, d, dim, accumulator, stride);
-}
+ATTN_INLINE std::int64_t query_floats(const AttentionProblem& p, std::int64_t rows) { return round_up(rows * query_stride(p), 16); }
 
 /// Calls fn with row and count for shares of kLanes, …, 4, 2, 1 rows (8 at most).
 template <int kRows, class Fn>
@@ -120,75 +41,152 @@ ATTN_INLINE void share_rows(int first, int end, Fn&& fn) {
   if constexpr (kRows > 1) share_rows<kRows / 2>(first, end, fn);
 }
 
-constexpr int kShare = kLanes < 8 ? kLanes : 8;
+/// The keys of one block that the rows [first, end) of one query see.
+struct QueryKeys {
+  std::int64_t query;
+  int first, end;
+  KeyRange seen;
+};
 
-/// The rows of one query against the keys [lo, hi) of one block.
+/// One block of keys, counted from `first`: addresses, and who sees what.
+struct Block {
+  std::int64_t first, lo, hi;
+  const std::byte* keys[2 * kTileKv];  // those of the next chunk too, to be fetched early
+  const std::byte* values[kTileKv];
+  QueryKeys queries[kMaxDirectRows];
+  int num_queries = 0;
+};
+
 template <class T>
-ATTN_INLINE void query_block(const AttentionTile& t, const RowsScratch& scratch, const BlockRows& rows, std::int64_t block, KeyRange keys, std::int64_t query,
-                             int row_first, int row_end, bool first_use) {
-  const AttentionProblem& p = *t.problem;
-  const std::int64_t q_stride = query_stride(p), stride = accumulator_stride(p);
-  const std::int64_t value_bytes = p.head_dim_vo * static_cast<std::int64_t>(sizeof(T));
-  float factors[kMaxDirectRows];
-  share_rows<kShare>(row_first, row_end, [&](int r, auto count) {
-    const float* q = scratch.queries + r * q_stride;
-    float* logits = scratch.logits + r * kRowStride;
-    if (first_use && r == row_first) {
-      dot_rows<T, count, true>(q, q_stride, rows, keys.begin, keys.end, p.head_dim_qk, value_bytes, logits);
-    } else {
-      dot_rows<T, count, false>(q, q_stride, rows, keys.begin, keys.end, p.head_dim_qk, value_bytes, logits);
-    }
-  });
-  for (int r = row_first; r < row_end; ++r) {
-    const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + (t.row_begin + r) % p.group_size;
-    factors[r] = softmax_block(scratch.logits + r * kRowStride, logit_row(p, *t.sequence, query, head, block), keys.begin, keys.end, t.max + r, t.sum + r);
+class RowsTask {
+ public:
+  RowsTask(const AttentionTile& tile, const RowsScratch& scratch)
+      : t_(tile),
+        p_(*tile.problem),
+        scratch_(scratch),
+        k_(kv_rows(p_, *t_.sequence, p_.k[0], t_.sequence->k_start[0], t_.kv_head)),
+        v_(kv_rows(p_, *t_.sequence, p_.v, t_.sequence->v_start, t_.kv_head)),
+        shared_(t_.num_kv_heads > 1) {
+    const std::int64_t row_bytes = t_.num_kv_heads * max_of(p_.head_dim_qk, p_.head_dim_vo) * static_cast<std::int64_t>(sizeof(T));
+    chunk_ = shared_ ? min_of(max_of(kChunkBytes / row_bytes, kMinChunkKeys), kTileKv) : kTileKv;
+    ahead_ = shared_ ? chunk_ : kPrefetchKeys;
   }
-  share_rows<kShare>(row_first, row_end, [&](int r, auto count) {
-    add_rows<T, count>(scratch.logits + r * kRowStride, factors + r, rows, keys.begin, keys.end, p.head_dim_vo, t.accumulator + r * stride, stride);
-  });
-}
 
-template <class T>
-void all_blocks(const AttentionTile& t, const RowsScratch& scratch, KeyRange keys) {
-  const AttentionProblem& p = *t.problem;
-  const SequenceSpan& s = *t.sequence;
-  const KvRows k = kv_rows(p, s, p.k[0], s.k_start[0], t.kv_head);
-  const KvRows v = kv_rows(p, s, p.v, s.v_start, t.kv_head);
-  for (std::int64_t block = keys.begin / kTileKv * kTileKv; block < keys.end; block += kTileKv) {
-    const std::int64_t lo = max_of(keys.begin - block, 0), hi = min_of(keys.end - block, kTileKv);
-    BlockRows rows;
-    for (std::int64_t j = lo; j < hi; ++j) rows.values[j] = v.row(block + j);
-    for (std::int64_t j = lo; j < hi + kPrefetchKeys; ++j) rows.keys[j] = k.row(min_of(block + j, keys.end - 1));
-    bool first_use = true;
-    int r = 0;
-    while (r < t.num_rows) {
-      const std::int64_t query = (t.row_begin + r) / p.group_size;
-      const int end = static_cast<int>(min_of((query + 1) * p.group_size - t.row_begin, t.num_rows));
-      const KeyRange all = visible_keys(p, s, query);
-      const KeyRange seen{max_of(all.begin - block, lo), min_of(all.end - block, hi)};
-      if (seen.begin < seen.end) {
-        query_block<T>(t, scratch, rows, block, seen, query, r, end, first_use);
-        first_use = false;
-      }
+  void run(std::int64_t first, KeyRange keys) const {
+    Block block;
+    locate(first, keys, block);
+    for (std::int64_t j = block.lo; j < block.hi; j += chunk_) dot_chunk(block, j);
+    for (int h = 0; h < t_.num_kv_heads; ++h) softmax_head(block, h);
+    for (std::int64_t j = block.lo; j < block.hi; j += chunk_) add_chunk(block, j);
+  }
+
+ private:
+  ATTN_INLINE void locate(std::int64_t first, KeyRange keys, Block& block) const {
+    block.first = first;
+    block.lo = max_of(keys.begin - first, 0);
+    block.hi = min_of(keys.end - first, kTileKv);
+    for (std::int64_t j = block.lo; j < block.hi; ++j) block.values[j] = v_.row(first + j);
+    for (std::int64_t j = block.lo; j < block.hi + ahead_; ++j) block.keys[j] = k_.row(min_of(first + j, keys.end - 1));
+    for (int r = 0; r < t_.num_rows;) {
+      const std::int64_t query = (t_.row_begin + r) / p_.group_size;
+      const int end = static_cast<int>(min_of((query + 1) * p_.group_size - t_.row_begin, t_.num_rows));
+      const KeyRange all = visible_keys(p_, *t_.sequence, query);
+      const KeyRange seen{max_of(all.begin - first, block.lo), min_of(all.end - first, block.hi)};
+      if (seen.begin < seen.end) block.queries[block.num_queries++] = {query, r, end, seen};
       r = end;
     }
   }
-}
+
+  /// Calls fn(head, query keys, their part within the chunk) for the chunk that begins with key j.
+  template <class Fn>
+  ATTN_INLINE void each_part(const Block& block, std::int64_t j, Fn&& fn) const {
+    const std::int64_t end = min_of(j + chunk_, block.hi);
+    for (int h = 0; h < t_.num_kv_heads; ++h) {
+      for (int n = 0; n < block.num_queries; ++n) {
+        const KeyRange part{max_of(block.queries[n].seen.begin, j), min_of(block.queries[n].seen.end, end)};
+        if (part.begin < part.end) fn(h, block.queries[n], part);
+      }
+    }
+  }
+
+  ATTN_INLINE void dot_chunk(const Block& block, std::int64_t j) const {
+    const std::int64_t q_stride = query_stride(p_), key_bytes = p_.head_dim_qk * sizeof(T), value_bytes = p_.head_dim_vo * sizeof(T);
+    NoPrefetch none;
+    HeadPrefetch alone{block.keys + ahead_, block.values, key_bytes, value_bytes};
+    SharedPrefetch shared{block.keys + j + ahead_, block.values + j, key_bytes, value_bytes, k_.head_bytes, v_.head_bytes, t_.num_kv_heads};
+    each_part(block, j, [&](int h, const QueryKeys& q, KeyRange part) {
+      const HeadBlock keys{block.keys, h * k_.head_bytes, p_.head_dim_qk};
+      share_rows<kShare>(q.first, q.end, [&](int r, auto count) {
+        const std::int64_t row = static_cast<std::int64_t>(h) * t_.num_rows + r;
+        const auto dot = [&](auto& prefetch) {
+          dot_rows<T, count>(scratch_.queries + row * q_stride, q_stride, keys, part.begin, part.end, scratch_.logits + row * kTileKv, prefetch);
+        };
+        if (&q != block.queries || r != q.first) {
+          dot(none);
+        } else if (shared_) {
+          dot(shared);
+        } else {
+          dot(alone);
+        }
+      });
+    });
+  }
+
+  ATTN_INLINE void softmax_head(const Block& block, int h) const {
+    const std::int64_t state = h * t_.state_stride;
+    for (int n = 0; n < block.num_queries; ++n) {
+      const QueryKeys& q = block.queries[n];
+      for (int r = q.first; r < q.end; ++r) {
+        const std::int64_t head = (t_.kv_head + h) * static_cast<std::int64_t>(p_.group_size) + (t_.row_begin + r) % p_.group_size;
+        const std::int64_t row = static_cast<std::int64_t>(h) * t_.num_rows + r;
+        scratch_.factors[row] = softmax_block(scratch_.logits + row * kTileKv, logit_row(p_, *t_.sequence, q.query, head, block.first), q.seen.begin,
+                                              q.seen.end, t_.max + state + r, t_.sum + state + r);
+      }
+    }
+  }
+
+  ATTN_INLINE void add_chunk(const Block& block, std::int64_t j) const {
+    const std::int64_t stride = accumulator_stride(p_);
+    each_part(block, j, [&](int h, const QueryKeys& q, KeyRange part) {
+      const HeadBlock values{block.values, h * v_.head_bytes, p_.head_dim_vo};
+      share_rows<kShare>(q.first, q.end, [&](int r, auto count) {
+        const std::int64_t row = static_cast<std::int64_t>(h) * t_.num_rows + r;
+        const float* factors = part.begin == q.seen.begin ? scratch_.factors + row : kOnes;  // the old sum is scaled once
+        add_rows<T, count>(scratch_.logits + row * kTileKv, factors, values, part.begin, part.end, t_.accumulator + h * t_.state_stride + r * stride, stride);
+      });
+    });
+  }
+
+  const AttentionTile& t_;
+  const AttentionProblem& p_;
+  const RowsScratch scratch_;
+  const KvRows k_, v_;
+  const bool shared_;       // several heads
+  std::int64_t chunk_ = 0;  // keys
+  std::int64_t ahead_ = 0;  // keys, at most kTileKv
+};
 
 }  // namespace
 
-std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows) {
-  return static_cast<std::size_t>(query_floats(problem, num_rows) + num_rows * kRowStride) * sizeof(float);
+std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads) {
+  const std::int64_t rows = static_cast<std::int64_t>(num_rows) * num_kv_heads;
+  return static_cast<std::size_t>(query_floats(problem, rows) + rows * kTileKv + rows) * sizeof(float);
 }
 
 void attention_rows(const AttentionTile& t) {
-  clear_state(t);
+  const std::int64_t rows = static_cast<std::int64_t>(t.num_rows) * t.num_kv_heads;
+  float* queries = reinterpret_cast<float*>(t.scratch);
+  float* logits = queries + query_floats(*t.problem, rows);
+  for (int h = 0; h < t.num_kv_heads; ++h) {
+    const AttentionTile head = tile_of_head(t, h);
+    clear_state(head);
+    pack_queries(head, queries + static_cast<std::int64_t>(h) * t.num_rows * query_stride(*t.problem));
+  }
   const KeyRange keys = tile_keys(t);
-  if (keys.begin >= keys.end) return;
-  float* memory = reinterpret_cast<float*>(t.scratch);
-  const RowsScratch scratch{memory, memory + query_floats(*t.problem, t.num_rows)};
-  pack_queries(t, scratch.queries);
-  with_dtype(t.problem->k[0].dtype, [&](auto* typed) { all_blocks<ElementOf<decltype(typed)>>(t, scratch, keys); });
+  with_dtype(t.problem->k[0].dtype, [&](auto* typed) {
+    const RowsTask<ElementOf<decltype(typed)>> task(t, {queries, logits, logits + rows * kTileKv});
+    for (std::int64_t block = keys.begin / kTileKv * kTileKv; block < keys.end; block += kTileKv) task.run(block, keys);
+  });
 }
 
 }  // namespace attn::cpu::ATTN_ISA

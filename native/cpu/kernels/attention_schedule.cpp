@@ -9,7 +9,10 @@ namespace attn::cpu {
 namespace {
 
 constexpr std::int64_t kTasksPerSequence = 64;   // enough for many cores, few enough that merging stays cheap
-constexpr std::int64_t kMinSplitKeys = 512;      // a split's state is worth a key or two; its work should be worth many more
+constexpr std::int64_t kEnoughTasks = 32;        // kv heads are taken together only where that many tasks remain
+constexpr std::int64_t kMinSplitKeys = 512;      // of one kv head: a split's state is worth a key or two; its work should be worth many more
+constexpr std::int64_t kMinSharedKeys = 128;     // of several kv heads
+constexpr std::int64_t kHeadsBytes = 4096;       // rows of kv heads taken together: more bytes in a row make memory no faster
 constexpr std::int64_t kTileFloats = 64 * 1024;  // queries, logits and accumulator of a tile: half of a 512 KiB L2 cache
 constexpr std::int64_t kRowStep = 48;            // a multiple of every instruction set's register tile
 constexpr float kNone = -std::numeric_limits<float>::infinity();
@@ -22,11 +25,36 @@ struct Partition {
   bool direct = false;
   std::int64_t rows = 0;  // per kv head
   int tile_rows = 1;
+  int heads = 1;               // kv heads that one task takes together
   std::int64_t num_tiles = 0;  // per kv head
   std::int64_t num_splits = 1;
   KeyRange keys{0, 0};          // visible to any row; begin is a multiple of kTileKv
   std::int64_t split_keys = 0;  // a multiple of kTileKv
 };
+
+std::int64_t min_split_keys(std::int64_t heads) { return std::clamp(kMinSplitKeys / heads, kMinSharedKeys, kMinSplitKeys); }
+
+/// Whether the rows of all kv heads lie side by side.
+bool heads_interleaved(const AttentionProblem& p, const HeadRows& rows) {
+  return rows.head_stride >= 0 && (p.num_kv_heads - 1) * rows.head_stride < rows.row_stride;
+}
+
+/// How many kv heads one task of the direct path takes. Never falls as the number of keys grows.
+int heads_together(const AttentionProblem& p, std::int64_t rows, std::int64_t keys) {
+  if (!heads_interleaved(p, p.k[0]) || !heads_interleaved(p, p.v)) return 1;
+  const std::int64_t row_bytes = std::max(p.head_dim_qk, p.head_dim_vo) * dtype_size(p.v.dtype);
+  const std::int64_t fitting = std::min(kHeadsBytes / row_bytes, kTileFloats / 2 / (rows * (p.head_dim_qk + p.head_dim_vo + kTileKv)));
+  const std::int64_t tasks = div_up(p.num_kv_heads, std::clamp<std::int64_t>(fitting, 1, p.num_kv_heads));
+  const std::int64_t heads = div_up(p.num_kv_heads, tasks);
+  // All or one: some heads of a row of a few KiB are read no faster than one.
+  return tasks * div_up(keys, min_split_keys(heads)) < kEnoughTasks ? 1 : static_cast<int>(heads);
+}
+
+/// Into how many parts `keys` keys are split at most. Never falls as the number of keys grows.
+std::int64_t splits_of(const AttentionProblem& p, const Partition& part, std::int64_t keys) {
+  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.num_tiles * div_up(p.num_kv_heads, part.heads)), 1);
+  return std::clamp<std::int64_t>(div_up(keys, min_split_keys(part.heads)), 1, wanted);
+}
 
 Partition partition_of(const AttentionProblem& p, AttentionPath path, const SequenceSpan& s) {
   Partition part;
@@ -39,18 +67,17 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
     const std::int64_t fitting = kTileFloats / (p.head_dim_qk + p.head_dim_vo + kTileKv) / kRowStep * kRowStep;
     std::int64_t rows = std::clamp<std::int64_t>(fitting, kRowStep, kMaxTileRows);
     while (rows > kRowStep && div_up(part.rows, rows) * p.num_kv_heads < kTasksPerSequence) rows -= kRowStep;
+    // All heads share MLA's latent rows: read and packed once for as many of them as a tile takes. Keys are split instead.
+    if (p.v_in_k) rows = kMaxTileRows;
     part.tile_rows = static_cast<int>(std::min(rows, part.rows));
   }
   part.num_tiles = div_up(part.rows, part.tile_rows);
-
   const std::int64_t begin = std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0);
   const std::int64_t end = visible_keys(p, s, s.qo_len - 1).end;
   if (begin >= end) return part;
   part.keys = {begin / kTileKv * kTileKv, end};
-  // Bounded by a function of end - begin that never falls as kv_len grows: attention_workspace() knows an upper bound only.
-  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.num_tiles * p.num_kv_heads), 1);
-  const std::int64_t splits = std::min(wanted, div_up(end - begin, kMinSplitKeys));
-  part.split_keys = round_up(div_up(end - part.keys.begin, splits), kTileKv);
+  if (part.direct) part.heads = heads_together(p, part.rows, end - begin);
+  part.split_keys = round_up(div_up(end - part.keys.begin, splits_of(p, part, end - begin)), kTileKv);
   part.num_splits = div_up(end - part.keys.begin, part.split_keys);
   return part;
 }
@@ -58,9 +85,7 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
 /// Upper bound of num_splits for any kv_len up to the sequence's own.
 std::int64_t most_splits(const AttentionProblem& p, const Partition& part, const SequenceSpan& s) {
   if (part.rows == 0) return 1;
-  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.num_tiles * p.num_kv_heads), 1);
-  const std::int64_t longest = visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0);
-  return std::clamp<std::int64_t>(div_up(longest, kMinSplitKeys), 1, wanted);
+  return splits_of(p, part, visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0));
 }
 
 /// What is known of a sequence before the work runs: its rows, and the most keys that it can have.
@@ -77,12 +102,12 @@ struct TileState {
   TileState(float* memory, const AttentionProblem& p, std::int64_t rows) : accumulator(memory), max(memory + rows * accumulator_stride(p)), sum(max + rows) {}
 };
 
-/// Bytes of one thread's part of the workspace: a state, then scratch.
+/// Bytes of one thread's part of the workspace: the states of a task's kv heads, then scratch.
 struct ThreadSpace {
   std::size_t state = 0, scratch = 0;
   void cover(const AttentionProblem& p, const AttentionFunctions& functions, const Partition& part) {
-    const auto bytes = (part.direct ? functions.rows_scratch : functions.tile_scratch)(p, part.tile_rows);
-    state = std::max(state, static_cast<std::size_t>(state_floats(p, part.tile_rows)) * sizeof(float));
+    const auto bytes = part.direct ? functions.rows_scratch(p, part.tile_rows, part.heads) : functions.tile_scratch(p, part.tile_rows);
+    state = std::max(state, static_cast<std::size_t>(part.heads * state_floats(p, part.tile_rows)) * sizeof(float));
     scratch = std::max(scratch, (bytes + 63) / 64 * 64);
   }
   std::size_t bytes() const { return state + scratch; }
@@ -91,10 +116,10 @@ struct ThreadSpace {
 struct SequenceWork {
   SequenceSpan span;
   Partition part;
-  float* states = nullptr;  // of [kv head, tile, split], where keys are split
+  float* states = nullptr;  // of [tile, split, kv head], where keys are split
 
   float* state(const AttentionProblem& p, std::int64_t kv_head, std::int64_t tile, std::int64_t split) const {
-    return states + ((kv_head * part.num_tiles + tile) * part.num_splits + split) * state_floats(p, part.tile_rows);
+    return states + ((tile * part.num_splits + split) * p.num_kv_heads + kv_head) * state_floats(p, part.tile_rows);
   }
   int rows_of_tile(std::int64_t tile) const { return static_cast<int>(std::min<std::int64_t>(part.tile_rows, part.rows - tile * part.tile_rows)); }
   KeyRange keys_of_split(std::int64_t split) const {
@@ -104,7 +129,7 @@ struct SequenceWork {
 };
 
 struct Task {
-  std::int64_t sequence, kv_head, tile, split;
+  std::int64_t sequence, kv_head, num_kv_heads, tile, split;
   std::int64_t cost;  // pairs of a row and a key, about
 };
 
@@ -251,9 +276,12 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
     for (std::int64_t tile = 0; tile < part.num_tiles; ++tile) {
       for (std::int64_t split = 0; split < part.num_splits; ++split) {
         const std::int64_t cost = cost_of(problem, work, tile, work.keys_of_split(split));
-        for (std::int64_t kv_head = 0; kv_head < problem.num_kv_heads; ++kv_head) tasks.push_back({b, kv_head, tile, split, cost});
+        for (std::int64_t kv_head = 0; kv_head < problem.num_kv_heads; kv_head += part.heads) {
+          const std::int64_t heads = std::min<std::int64_t>(part.heads, problem.num_kv_heads - kv_head);
+          tasks.push_back({b, kv_head, heads, tile, split, cost * heads});
+        }
       }
-      for (std::int64_t kv_head = 0; part.num_splits > 1 && kv_head < problem.num_kv_heads; ++kv_head) merges.push_back({b, kv_head, tile, 0, 0});
+      for (std::int64_t kv_head = 0; part.num_splits > 1 && kv_head < problem.num_kv_heads; ++kv_head) merges.push_back({b, kv_head, 1, tile, 0, 0});
     }
   }
   std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
@@ -263,7 +291,9 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
     const SequenceWork& work = sequences[task.sequence];
     const bool split = work.part.num_splits > 1;
     std::byte* own = execution.workspace + space.bytes() * thread;
-    const TileState state(split ? work.state(problem, task.kv_head, task.tile, task.split) : reinterpret_cast<float*>(own), problem, work.part.tile_rows);
+    float* states = split ? work.state(problem, task.kv_head, task.tile, task.split) : reinterpret_cast<float*>(own);
+    const std::int64_t state_stride = state_floats(problem, work.part.tile_rows);
+    const TileState state(states, problem, work.part.tile_rows);
     const KeyRange keys = work.keys_of_split(task.split);
     const AttentionTile tile{&problem,
                              &work.span,
@@ -272,12 +302,16 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
                              work.rows_of_tile(task.tile),
                              keys.begin,
                              keys.end,
+                             static_cast<int>(task.num_kv_heads),
+                             state_stride,
                              state.accumulator,
                              state.max,
                              state.sum,
                              own + space.state};
     (work.part.direct ? functions.rows : functions.tile)(tile);
-    if (!split) finish_tile(problem, functions, work, task.kv_head, task.tile, state);
+    for (std::int64_t h = 0; !split && h < task.num_kv_heads; ++h) {
+      finish_tile(problem, functions, work, task.kv_head + h, task.tile, TileState(states + h * state_stride, problem, work.part.tile_rows));
+    }
   });
 
   const std::int64_t num_merges = static_cast<std::int64_t>(merges.size());

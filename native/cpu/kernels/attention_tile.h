@@ -11,6 +11,7 @@
 namespace attn::cpu {
 
 /// Rows of one kv head's group against a range of keys. Row r is query r / group_size of head kv_head · group_size + r % group_size.
+/// The direct path takes the same rows of num_kv_heads kv heads from kv_head on.
 struct AttentionTile {
   const AttentionProblem* problem;
   const SequenceSpan* sequence;
@@ -18,6 +19,8 @@ struct AttentionTile {
   std::int64_t row_begin;
   int num_rows;
   std::int64_t kv_begin, kv_end;  // keys to consider, kv_begin a multiple of kTileKv; each row's own bounds apply on top
+  int num_kv_heads;               // 1 on the tiled path
+  std::int64_t state_stride;      // floats from one kv head's accumulator, max and sum to the next one's
   float* accumulator;             // [num_rows, accumulator_stride] Σ exp(logit - max) v, written
   float* max;                     // [num_rows] natural-log units, -inf where no key was seen; written
   float* sum;                     // [num_rows] Σ exp(logit - max), written; NaN where a visible logit is NaN
@@ -37,9 +40,9 @@ inline constexpr int kMaxDirectRows = 8;
 /// The compute code of one instruction set.
 struct AttentionFunctions {
   void (*tile)(const AttentionTile& tile);
-  std::size_t (*tile_scratch)(const AttentionProblem& problem, int num_rows);  // bytes
-  void (*rows)(const AttentionTile& tile);                                     // at most kMaxDirectRows; see direct_rows_missing()
-  std::size_t (*rows_scratch)(const AttentionProblem& problem, int num_rows);  // bytes
+  std::size_t (*tile_scratch)(const AttentionProblem& problem, int num_rows);                    // bytes
+  void (*rows)(const AttentionTile& tile);                                                       // at most kMaxDirectRows; see direct_rows_missing()
+  std::size_t (*rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads);  // bytes
   /// dst[d · dim_stride] = values[d] · factor, rounded to dtype.
   void (*write_row)(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
 };
@@ -49,7 +52,7 @@ struct AttentionFunctions {
   void attention_tile(const AttentionTile& tile);                                                                                         \
   std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);                                                      \
   void attention_rows(const AttentionTile& tile);                                                                                         \
-  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows);                                                      \
+  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);                                    \
   void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);             \
   inline constexpr AttentionFunctions kAttentionFunctions{attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, \
                                                           write_attention_row};                                                           \
