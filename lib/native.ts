@@ -122,6 +122,20 @@ export interface Addon {
   pageCopy(pages: TensorHandle, pairs: Int32Array): void
   /** Rows begin … end of a sequence, from pages [numPages, pageSize, width], packed: [end - begin, width]. */
   pagedGather(pages: TensorHandle, pageList: Int32Array, begin: number, end: number): TensorHandle
+
+  /** Measures the machine (native/core/probe.h). `rounds`: passes over the int32 buffer, or operations per chain, up to 4,194,304. */
+  probe(device: string, kind: 'multiplyAdd' | 'bf16Dot' | 'read', threads: number, rounds: number, buffer: TensorHandle | null): Promise<NativeProbe>
+}
+
+export interface NativeProbe {
+  /** Of the work alone, on the queue. */
+  seconds: number
+  /** Operations, or bytes read. */
+  work: number
+  /** 'read': the sum of all words of all passes modulo 2³²; otherwise operations as the chains counted them. */
+  checksum: number
+  /** The first failure of earlier work, empty when there was none. */
+  failure: string
 }
 
 export interface NativeRopeOptions {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 'use strict'
-// npm run readme           writes the generated parts of README.md: the support table and the example
+// npm run readme           writes the generated parts of README.md: the support table and the example; and the table of docs/benchmarks.md
 // ... update-readme.js --check   says whether they are current; ends with 1 where they are not
 const fs = require('node:fs')
 const path = require('node:path')
@@ -22,6 +22,8 @@ if (process.argv.includes('--check')) {
 } else if (after !== before) {
   fs.writeFileSync(file, after)
 }
+
+require('./update-benchmarks.js')
 
 /** Puts `text` between <!-- name --> and <!-- /name -->. */
 function replacePart(readme, [name, text]) {

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander'
+import { addBenchOptions } from './bench/arguments'
+import type { BenchOp, BenchOptions } from './bench/request'
+import type * as Bench from './bench/run'
 import type * as Build from './build'
 import { addCompareOptions } from './compare/arguments'
 import type { CompareOptions } from './compare/request'
@@ -23,7 +26,7 @@ function program(): Command {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => { write(colorsFor(process.stderr).red(text)) } })
     .showHelpAfterError(`Help: npx ${name} --help`)
-    .addHelpText('after', examples(['info', 'verify', 'compare', 'compare --preset deepseek-v2-lite --html report.html']))
+    .addHelpText('after', examples(['info', 'verify', 'compare --preset deepseek-v2-lite --html report.html', 'bench decode --lengths 1024,16384']))
 
   command(root, 'info', 'devices, instruction set and kernels of this build', ['info', 'info --json'])
     .addOption(json())
@@ -42,6 +45,16 @@ function program(): Command {
   ]))
     .addOption(json())
     .action(async (options: CompareOptions) => { await (require('./compare/run') as typeof Run).runCompare(options) })
+
+  addBenchOptions(command(root, 'bench', 'time single ops beside the measured peaks of this machine', [
+    'bench',
+    'bench decode paged --lengths 1024,4096,16384 --dtype float16',
+    'bench prefill --preset llama-3-70b --lengths 2048 --seconds 20 --json',
+    'bench --save',
+    'bench --compare bench/results/before.json --fail-below 0.95',
+  ]))
+    .addOption(json())
+    .action(async (ops: BenchOp[], options: BenchOptions) => { await (require('./bench/run') as typeof Bench).runBench(ops, options) })
 
   command(root, 'build', 'compile the native addon on this machine (CMake 3.22 or newer, a C++20 compiler)', ['build'])
     .action(() => { (require('./build') as typeof Build).runBuild() })

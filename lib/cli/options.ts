@@ -14,6 +14,12 @@ export function parseSeconds(text: string): number {
   return value
 }
 
+export function parseRatio(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN
+  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('Expected a ratio above 0, such as 0.95.')
+  return value
+}
+
 /** '512,2048' -> [512, 2048], ascending, each once. */
 export function parseLengths(text: string): number[] {
   const values = text.split(',').map((part) => {

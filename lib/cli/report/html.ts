@@ -52,7 +52,7 @@ export function escape(text: string): string {
   return text.replace(/[&<>"']/g, (character) => entities[character] ?? '')
 }
 
-function chartLibrary(file: 'uPlot.min.css' | 'uPlot.iife.min.js'): string {
+export function chartLibrary(file: 'uPlot.min.css' | 'uPlot.iife.min.js'): string {
   return readFileSync(require.resolve(`uplot/dist/${file}`), 'utf8')
 }
 
@@ -68,7 +68,7 @@ function reading(sentence: string): string {
   return `<li><strong>${escape(lead)}</strong>${escape(sentence.slice(lead.length))}</li>`
 }
 
-function figure(id: string, title: string, caption: string): string {
+export function figure(id: string, title: string, caption: string): string {
   return `<figure><h2>${escape(title)}</h2><figcaption>${escape(caption)}</figcaption><div class="plot" id="${id}"></div></figure>`
 }
 

@@ -15,5 +15,6 @@ void export_rope(Napi::Env env, Napi::Object exports);
 void export_rms_norm(Napi::Env env, Napi::Object exports);
 void export_linear(Napi::Env env, Napi::Object exports);
 void export_paged_kv(Napi::Env env, Napi::Object exports);
+void export_probe(Napi::Env env, Napi::Object exports);
 
 }  // namespace attn::binding

@@ -10,6 +10,7 @@ void register_op_kernels() {
   register_copy_kernels();
   register_randn_kernels();
   register_paged_kv_kernels();
+  register_probes();
 }
 
 }  // namespace attn::cpu

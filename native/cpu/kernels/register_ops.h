@@ -21,6 +21,8 @@ void register_merge_kernels();
 void register_copy_kernels();
 void register_randn_kernels();
 void register_paged_kv_kernels();
+/// Measurements of the machine (core/probe.h).
+void register_probes();
 
 inline constexpr DTypeMask kFloatDTypes = kComputeDTypes | mask_of(DType::kFloat8E4M3);
 inline constexpr DTypeMask kAllDTypes = kFloatDTypes | mask_of(DType::kInt32);

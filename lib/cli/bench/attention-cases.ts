@@ -1,0 +1,130 @@
+import { PagedKvCache } from '../../cache/paged-kv-cache'
+import { flashAttention } from '../../ops/flash-attention'
+import { pagedAttention } from '../../ops/paged-attention'
+import type { FloatTensor } from '../../tensor/tensor'
+import { bytesPerElement } from '../../tensor/dtype'
+import type { Check } from '../verify/case'
+import { type BenchCase, type CaseTensors, openCase, readPart, sampleOf } from './case'
+import type { BenchSettings } from './request'
+import { attentionCheck } from './sampled-attention'
+
+/** Pairs of query and key that see each other in one sequence and head. */
+export function visiblePairs(len: number, causal: boolean): number {
+  return causal ? (len * (len + 1)) / 2 : len * len
+}
+
+function attentionCounts(settings: BenchSettings, qoLen: number, kvLen: number, pairs: number) {
+  const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = settings
+  const dims = headDimQk + headDimVo
+  return {
+    flops: batch * numQoHeads * pairs * 2 * dims,
+    bytes: bytesPerElement(dtype) * batch * dims * (qoLen * numQoHeads + kvLen * numKvHeads),
+  }
+}
+
+function inputs(tensors: CaseTensors, settings: BenchSettings, qoLen: number, kvLen: number) {
+  const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo } = settings
+  return {
+    q: tensors.normal([batch, qoLen, numQoHeads, headDimQk]),
+    k: tensors.normal([batch, kvLen, numKvHeads, headDimQk]),
+    v: tensors.normal([batch, kvLen, numKvHeads, headDimVo]),
+    out: tensors.out([batch, qoLen, numQoHeads, headDimVo]),
+  }
+}
+
+export function prefillCase(settings: BenchSettings, length: number): BenchCase {
+  const { causal } = settings
+  return {
+    op: 'prefill', length, ...attentionCounts(settings, length, length, visiblePairs(length, causal)),
+    open: () => openCase(settings, (tensors) => {
+      const made = inputs(tensors, settings, length, length)
+      const run = () => { flashAttention(made.q, made.k, made.v, { causal, out: made.out }) }
+      return { run, check: () => { run(); return checksOf(settings, made, length, length, causal) } }
+    }),
+  }
+}
+
+export function decodeCase(settings: BenchSettings, length: number): BenchCase {
+  return {
+    op: 'decode', length, ...attentionCounts(settings, 1, length, length),
+    open: () => openCase(settings, (tensors) => {
+      const made = inputs(tensors, settings, 1, length)
+      const run = () => { flashAttention(made.q, made.k, made.v, { out: made.out }) }
+      return { run, check: () => { run(); return checksOf(settings, made, 1, length, false) } }
+    }),
+  }
+}
+
+export function pagedCase(settings: BenchSettings, length: number): BenchCase {
+  return {
+    op: 'paged', length, ...attentionCounts(settings, 1, length, length),
+    open: () => openCase(settings, (tensors) => {
+      const made = inputs(tensors, settings, 1, length)
+      const { cache, sequences } = cacheOf(tensors, settings, length)
+      cache.append(sequences, made.k, made.v)
+      const batch = tensors.keep(cache.batch(sequences))
+      const run = () => { pagedAttention(made.q, cache, batch, { out: made.out }) }
+      return { run, check: () => { run(); return checksOf(settings, made, 1, length, false) } }
+    }),
+  }
+}
+
+/** New tokens into an empty cache, the cache's own bookkeeping included; the tokens are taken back after each call. */
+export function appendCase(settings: BenchSettings, length: number): BenchCase {
+  const { batch, numKvHeads, headDimQk, headDimVo, dtype, pageSize } = settings
+  return {
+    op: 'append', length, flops: 0, bytes: 2 * bytesPerElement(dtype) * batch * length * numKvHeads * (headDimQk + headDimVo),
+    open: () => openCase(settings, (tensors) => {
+      const { k, v } = inputs(tensors, settings, 1, length)
+      const { cache, sequences } = cacheOf(tensors, settings, length)
+      const append = () => { cache.append(sequences, k, v) }
+      const empty = () => { for (const sequence of sequences) sequence.truncate(0) }
+      const check = () => {
+        append()
+        const checks = sampleOf(batch).flatMap((b) => sampleOf(length).flatMap((token) => {
+          const page = sequences[b]?.pages[Math.floor(token / pageSize)] ?? NaN
+          const slot = [[page, page + 1], [token % pageSize, (token % pageSize) + 1]] as const
+          return ([['keys', cache.keys, k], ['values', cache.values, v]] as const).map(([name, pages, source]): Check => ({
+            what: `${name} of token ${token} of sequence ${b}`,
+            actual: readPart(pages, slot), expected: readPart(source, [[b, b + 1], [token, token + 1]]), bound: 0,
+          }))
+        }))
+        empty()
+        return checks
+      }
+      return { run: () => { append(); empty() }, check }
+    }),
+  }
+}
+
+function cacheOf(tensors: CaseTensors, settings: BenchSettings, length: number) {
+  const { batch, pageSize, numKvHeads, headDimQk, headDimVo, dtype, device } = settings
+  const numPages = batch * Math.ceil(length / pageSize)
+  const cache = tensors.keep(new PagedKvCache({ numPages, pageSize, numKvHeads, headDimQk, headDimVo, dtype, device }))
+  return { cache, sequences: Array.from({ length: batch }, () => cache.open()) }
+}
+
+interface Made {
+  readonly q: FloatTensor
+  readonly k: FloatTensor
+  readonly v: FloatTensor
+  readonly out: FloatTensor
+}
+
+/** A few queries of a few heads and sequences; the last ones see every key. */
+function checksOf(settings: BenchSettings, { q, k, v, out }: Made, qoLen: number, kvLen: number, causal: boolean): Check[] {
+  const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = settings
+  const samples = sampleOf(qoLen)
+  const heads = sampleOf(numQoHeads)
+  return Array.from({ length: Math.max(samples.length, heads.length) }, (_, n) => {
+    const [i, h, b] = [samples.at(n % samples.length) ?? 0, heads.at(n % heads.length) ?? 0, n % 2 === 0 ? batch - 1 : 0]
+    const kvHead = Math.floor(h / (numQoHeads / numKvHeads))
+    const seen = causal ? kvLen - qoLen + i + 1 : kvLen
+    const row = [[b, b + 1], [i, i + 1], [h, h + 1]] as const
+    const rows = [[b, b + 1], [0, seen], [kvHead, kvHead + 1]] as const
+    return attentionCheck({
+      what: `out of query ${i}, head ${h}, sequence ${b}`,
+      q: readPart(q, row), k: readPart(k, rows), v: readPart(v, rows), headDimVo, scale: 1 / Math.sqrt(headDimQk), actual: readPart(out, row),
+    }, dtype)
+  })
+}

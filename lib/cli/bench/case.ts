@@ -1,0 +1,82 @@
+import { type FloatTensor, Tensor } from '../../tensor/tensor'
+import type { Check } from '../verify/case'
+import type { BenchOp, BenchSettings } from './request'
+
+/** One call to time. */
+export interface BenchCase {
+  readonly op: BenchOp
+  readonly length: number
+  /** Of one call: a multiply-add is two; attention counts visible pairs of query and key only, and no exponentials. */
+  readonly flops: number
+  /** Of one call: every input read once, every output written once. */
+  readonly bytes: number
+  /** Makes the tensors. */
+  readonly open: () => OpenCase
+}
+export interface OpenCase extends Disposable {
+  /** Enqueues one call. */
+  readonly run: () => void
+  /** Sampled rows of one more call beside float64 loops. */
+  readonly check: () => readonly Check[]
+}
+
+/** The tensors of one case: made from consecutive seeds, given back together. */
+export class CaseTensors {
+  readonly #kept: Disposable[] = []
+  readonly #settings: BenchSettings
+  #seed = 1
+
+  constructor(settings: BenchSettings) {
+    this.#settings = settings
+  }
+
+  normal(shape: readonly number[]): FloatTensor {
+    const { dtype, device } = this.#settings
+    return this.keep(Tensor.randn(shape, { dtype, device, seed: this.#seed++ }))
+  }
+
+  out(shape: readonly number[]): FloatTensor {
+    const { dtype, device } = this.#settings
+    return this.keep(Tensor.empty(shape, { dtype, device }))
+  }
+
+  keep<T extends Disposable>(thing: T): T {
+    this.#kept.push(thing)
+    return thing
+  }
+
+  dispose(): void {
+    for (const thing of this.#kept.splice(0).reverse()) thing[Symbol.dispose]()
+  }
+}
+
+/** Makes a case; what was made before an error is given back. */
+export function openCase(settings: BenchSettings, make: (tensors: CaseTensors) => Omit<OpenCase, typeof Symbol.dispose>): OpenCase {
+  const tensors = new CaseTensors(settings)
+  try {
+    return { ...make(tensors), [Symbol.dispose]: () => { tensors.dispose() } }
+  } catch (error) {
+    tensors.dispose()
+    throw error
+  }
+}
+
+/** The numbers of a part of a tensor, one range per axis. */
+export function readPart(tensor: FloatTensor, ranges: readonly (readonly [begin: number, end: number])[]): Float32Array {
+  const views: FloatTensor[] = []
+  try {
+    let part = tensor
+    ranges.forEach(([begin, end], axis) => {
+      part = part.slice(axis, begin, end)
+      views.push(part)
+    })
+    return part.readSync() as Float32Array
+  } finally {
+    for (const view of views) view.dispose()
+  }
+}
+
+/** The first index, the last one, and two between. */
+export function sampleOf(count: number): readonly number[] {
+  return [...new Set([0, Math.floor(count * 0.37), Math.floor(count * 0.71), count - 1])]
+}

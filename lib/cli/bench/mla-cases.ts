@@ -1,0 +1,97 @@
+import { MlaKvCache } from '../../cache/mla-kv-cache'
+import { mlaDecode } from '../../ops/mla-decode'
+import { mlaPrefill } from '../../ops/mla-prefill'
+import { bytesPerElement } from '../../tensor/dtype'
+import { visiblePairs } from './attention-cases'
+import { type BenchCase, openCase, readPart, sampleOf } from './case'
+import type { BenchSettings } from './request'
+import { attentionCheck } from './sampled-attention'
+
+/** [row][nope | rope] from the two parts. */
+function joined(nope: Float32Array, rope: Float32Array, nopeDim: number, ropeDim: number): Float32Array {
+  const width = nopeDim + ropeDim
+  return Float32Array.from({ length: (nope.length / nopeDim) * width }, (_, at) => {
+    const [row, d] = [Math.floor(at / width), at % width]
+    return (d < nopeDim ? nope[row * nopeDim + d] : rope[row * ropeDim + d - nopeDim]) ?? NaN
+  })
+}
+
+/** Absorbed decoding of one token for each sequence. */
+export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCase {
+  const { batch, numQoHeads, kvLoraRank, qkNopeHeadDim, qkRopeHeadDim, mlaPageSize, dtype, device } = settings
+  const width = kvLoraRank + qkRopeHeadDim
+  const softmaxScale = 1 / Math.sqrt(qkNopeHeadDim + qkRopeHeadDim)
+  return {
+    op: 'mla-decode',
+    length,
+    flops: batch * numQoHeads * length * 2 * (width + kvLoraRank),
+    bytes: bytesPerElement(dtype) * batch * (length * width + numQoHeads * (width + kvLoraRank)),
+    open: () => openCase(settings, (tensors) => {
+      const qNope = tensors.normal([batch, 1, numQoHeads, kvLoraRank])
+      const qPe = tensors.normal([batch, 1, numQoHeads, qkRopeHeadDim])
+      const ckv = tensors.normal([batch, length, kvLoraRank])
+      const kPe = tensors.normal([batch, length, qkRopeHeadDim])
+      const out = tensors.out([batch, 1, numQoHeads, kvLoraRank])
+      const numPages = batch * Math.ceil(length / mlaPageSize)
+      const cache = tensors.keep(new MlaKvCache({ numPages, pageSize: mlaPageSize, kvLoraRank, qkRopeHeadDim, dtype, device }))
+      const sequences = Array.from({ length: batch }, () => cache.open())
+      cache.append(sequences, ckv, kPe)
+      const pages = tensors.keep(cache.batch(sequences))
+      const run = () => { mlaDecode(qNope, qPe, cache, pages, { softmaxScale, out }) }
+      const check = () => {
+        run()
+        return sampleOf(numQoHeads).map((h, n) => {
+          const b = n % 2 === 0 ? batch - 1 : 0
+          const [row, rows] = [[[b, b + 1], [0, 1], [h, h + 1]], [[b, b + 1]]] as const
+          const latents = readPart(ckv, rows)
+          return attentionCheck({
+            what: `out of head ${h}, sequence ${b}`,
+            q: joined(readPart(qNope, row), readPart(qPe, row), kvLoraRank, qkRopeHeadDim),
+            k: joined(latents, readPart(kPe, rows), kvLoraRank, qkRopeHeadDim),
+            v: latents, headDimVo: kvLoraRank, scale: softmaxScale, actual: readPart(out, row),
+          }, dtype)
+        })
+      }
+      return { run, check }
+    }),
+  }
+}
+
+/** The expanded form over per-head keys and values. */
+export function mlaPrefillCase(settings: BenchSettings, length: number): BenchCase {
+  const { batch, numQoHeads, qkNopeHeadDim, qkRopeHeadDim, vHeadDim, causal, dtype } = settings
+  const [width, heads] = [qkNopeHeadDim + qkRopeHeadDim, numQoHeads]
+  const softmaxScale = 1 / Math.sqrt(width)
+  return {
+    op: 'mla-prefill',
+    length,
+    flops: batch * heads * visiblePairs(length, causal) * 2 * (width + vHeadDim),
+    bytes: bytesPerElement(dtype) * batch * length * (heads * (width + qkNopeHeadDim + 2 * vHeadDim) + qkRopeHeadDim),
+    open: () => openCase(settings, (tensors) => {
+      const qNope = tensors.normal([batch, length, heads, qkNopeHeadDim])
+      const qPe = tensors.normal([batch, length, heads, qkRopeHeadDim])
+      const kNope = tensors.normal([batch, length, heads, qkNopeHeadDim])
+      const kPe = tensors.normal([batch, length, qkRopeHeadDim])
+      const v = tensors.normal([batch, length, heads, vHeadDim])
+      const out = tensors.out([batch, length, heads, vHeadDim])
+      const run = () => { mlaPrefill({ qNope, qPe, kNope, kPe, v }, { softmaxScale, causal, out }) }
+      const check = () => {
+        run()
+        const hs = sampleOf(heads)
+        return sampleOf(length).map((i, n) => {
+          const [b, h] = [n % 2 === 0 ? batch - 1 : 0, hs.at(n % hs.length) ?? 0]
+          const seen = causal ? i + 1 : length
+          const row = [[b, b + 1], [i, i + 1], [h, h + 1]] as const
+          const rows = [[b, b + 1], [0, seen], [h, h + 1]] as const
+          return attentionCheck({
+            what: `out of query ${i}, head ${h}, sequence ${b}`,
+            q: joined(readPart(qNope, row), readPart(qPe, row), qkNopeHeadDim, qkRopeHeadDim),
+            k: joined(readPart(kNope, rows), readPart(kPe, [[b, b + 1], [0, seen]]), qkNopeHeadDim, qkRopeHeadDim),
+            v: readPart(v, rows), headDimVo: vHeadDim, scale: softmaxScale, actual: readPart(out, row),
+          }, dtype)
+        })
+      }
+      return { run, check }
+    }),
+  }
+}

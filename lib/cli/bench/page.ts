@@ -1,0 +1,81 @@
+import { bytes } from '../report/format'
+import { chartLibrary, escape, figure } from '../report/html'
+import { pageStyle } from '../report/page-style'
+import { pageScript } from './page-script'
+import { callRows, caseColumns, caseRow, peakRows } from './rows'
+import type { BenchReport } from './report'
+import { isRate } from './roofline'
+
+/** The result as one page that needs nothing beside it; its own policy forbids it the network. */
+export function benchPage(report: BenchReport): string {
+  const { machine, cases, notes } = report
+  const title = `Kernels on ${machine.name}, ${machine.arch}, ${machine.threads} threads`
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${escape(title)}</title>
+<style>${chartLibrary('uPlot.min.css')}${pageStyle}</style>
+</head>
+<body>
+<main>
+<header><h1>${escape(title)}</h1>
+<p>${escape(facts(report))}</p></header>
+<section class="charts">
+${figure('roofline', 'Roofline', 'what each case computes per second, by operations per byte; lines are the measured peaks, both axes logarithmic')}
+${figure('speed', 'Speed over length', 'share of the measured peak that binds each case, by tokens; both axes logarithmic')}
+</section>
+<section><h2>Cases</h2>${table(caseColumns(cases), cases.map((entry) => caseRow(entry, cases)))}</section>
+<section><h2>Measured peaks</h2>${table(['', '1 thread', 'all threads', ''], peakRows(machine))}</section>
+<section><h2>From JavaScript</h2>${table(['', ''], callRows(report.calls))}</section>
+${notes.length === 0 ? '' : `<section><h2>Notes</h2><ul>${notes.map((note) => `<li>${escape(note)}</li>`).join('')}</ul></section>`}
+<footer>${escape(`${report.package.name} ${report.package.version}`)}</footer>
+</main>
+<script type="application/json" id="report">${JSON.stringify(chartData(report)).replaceAll('<', '\\u003c')}</script>
+<script>${chartLibrary('uPlot.iife.min.js')}</script>
+<script>${pageScript}</script>
+</body>
+</html>
+`
+}
+
+function facts({ machine, settings, date }: BenchReport): string {
+  const { dtype, batch, numQoHeads, numKvHeads, headDimQk } = settings
+  const shape = `${dtype}, batch ${batch}, heads ${numQoHeads}/${numKvHeads} of ${headDimQk}`
+  return `${shape}; ${bytes(machine.totalMemory)}; node ${machine.node}, ${machine.platform}; ${date}`
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = (tag: 'td' | 'th', row: readonly string[]) => `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`
+  return `<div class="scroll"><table><thead>${cells('th', head)}</thead><tbody>${rows.map((row) => cells('td', row)).join('')}</tbody></table></div>`
+}
+
+/** Columns of numbers, the first one their x. Cases without operations have no place under a roofline. */
+function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
+  const ops = [...new Set(cases.map(({ op }) => op))]
+  const counted = cases.filter(({ flops }) => flops > 0)
+  const intensity = (entry: (typeof cases)[number]) => entry.flops / entry.bytes
+  const spread = counted.map(intensity)
+  const ridge = peaks.multiplyAdd.all / peaks.memoryRead.all
+  const x = counted.length === 0 ? [] : [...new Set([...spread, ridge, Math.min(...spread, ridge) / 2, Math.max(...spread, ridge) * 2])].sort((a, b) => a - b)
+  const roof = (bandwidth: number) => x.map((at) => Math.min(peaks.multiplyAdd.all, at * bandwidth) / 1e9)
+  const cache = isRate(peaks.cacheRead) ? [roof(peaks.cacheRead.all)] : []
+  const lengths = [...new Set(cases.map(({ length }) => length))].sort((a, b) => a - b)
+  const at = (name: string, find: (entry: (typeof cases)[number]) => boolean) => cases.find((entry) => entry.op === name && find(entry))
+  const rate = (name: string) => x.map((value) => {
+    const found = at(name, (entry) => entry.flops > 0 && intensity(entry) === value)
+    return found ? found.flopRate / 1e9 : null
+  })
+  const share = (name: string) => lengths.map((length) => {
+    const found = at(name, (entry) => entry.length === length)
+    return found ? found.share * 100 : null
+  })
+  return {
+    ops,
+    roofs: ['peak from memory', ...cache.map(() => 'peak from cache')],
+    roofline: [x, roof(peaks.memoryRead.all), ...cache, ...ops.map(rate)],
+    speed: [lengths, ...ops.map(share)],
+  }
+}

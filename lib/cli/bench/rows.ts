@@ -1,0 +1,50 @@
+import { exact, seconds, short, spread } from '../report/format'
+import { caseLabel } from './label'
+import type { Absent, BenchMachine, CallCosts, CaseReport, Rate } from './report'
+import { isRate } from './roofline'
+
+// The numbers as text: the terminal, the page and docs/benchmarks.md show the same.
+
+export function giga(rate: number): string {
+  return short(rate / 1e9)
+}
+
+export function percent(share: number): string {
+  return `${share < 0.0995 ? (share * 100).toPrecision(2) : Math.round(share * 100)}%`
+}
+
+export function peakRows({ peaks }: Pick<BenchMachine, 'peaks'>): string[][] {
+  const row = (title: string, rate: Rate | Absent, unit: string) =>
+    isRate(rate) ? [title, giga(rate.one), giga(rate.all), unit] : [title, '–', '–', `absent: ${rate.absent}`]
+  return [
+    row('float32 multiply-add', peaks.multiplyAdd, 'GFLOP/s'),
+    row('bfloat16 dot product', peaks.bf16Dot, 'GFLOP/s'),
+    row('memory read', peaks.memoryRead, 'GB/s'),
+    row('last cache level read', peaks.cacheRead, 'GB/s'),
+  ]
+}
+
+const isCompared = (cases: readonly CaseReport[]): boolean => cases.some((entry) => entry.relative !== undefined)
+
+export function caseColumns(cases: readonly CaseReport[]): string[] {
+  return ['case', 'kernel', 'time', 'spread', 'GFLOP/s', 'GB/s', 'of peak', 'bound by', ...(isCompared(cases) ? ['vs before'] : [])]
+}
+
+/** One line of the table of `cases`. */
+export function caseRow(entry: CaseReport, cases: readonly CaseReport[]): string[] {
+  return [
+    caseLabel(entry), entry.kernels.join(' + '), seconds(entry.time.median), spread(entry.time),
+    entry.flops === 0 ? '–' : giga(entry.flopRate), giga(entry.byteRate),
+    percent(entry.share), entry.bound, ...(isCompared(cases) ? [entry.relative === undefined ? '–' : entry.relative.toFixed(2)] : []),
+  ]
+}
+
+export function callRows({ enqueue, read, timerIdle, timerPrefill }: CallCosts): string[][] {
+  const late = ({ median, max }: { readonly median: number; readonly max: number }) => `${seconds(median)} (longest ${seconds(max)})`
+  return [
+    ...Object.entries(enqueue).map(([op, time]) => [`${op} returns after`, seconds(time)]),
+    ['await read() of one number', seconds(read)],
+    ['timer of 1 ms late, idle', late(timerIdle)],
+    [`timer of 1 ms late, during a prefill of ${exact(timerPrefill.tokens)} (${seconds(timerPrefill.seconds)})`, late(timerPrefill)],
+  ]
+}

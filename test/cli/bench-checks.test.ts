@@ -1,0 +1,58 @@
+import { devices } from '../../lib'
+import { caseOf } from '../../lib/cli/bench/cases'
+import { type BenchOptions, type BenchSettings, benchOps, settingsOf } from '../../lib/cli/bench/request'
+import { roofline } from '../../lib/cli/bench/roofline'
+import { judge } from '../../lib/cli/verify/case'
+
+const options: BenchOptions = {
+  preset: 'study', heads: 6, kvHeads: 2, headDim: 24, headDimVo: 40, pageSize: 8, batch: 2, causal: true, dtype: 'float32', device: 'cpu', rounds: 1, seconds: 1,
+}
+const settings = settingsOf(options, 'cpu')
+
+describe.each(benchOps)('%s', (op) => {
+  test.each(['float32', 'float16', 'bfloat16'] as const)('its %s outputs pass the check, and would not were they 5%% off', (dtype) => {
+    for (const changes of [{}, { causal: false }] as Partial<BenchSettings>[]) {
+      using opened = caseOf[op]({ ...settings, dtype, ...changes }, 37).open()
+      const checks = opened.check()
+      expect(checks.length).toBeGreaterThan(0)
+      expect(judge(checks).failure).toBeUndefined()
+      for (const check of checks) {
+        const wrong = { ...check, actual: Array.from(check.actual, (value) => value * 1.05 + 0.05) }
+        expect(judge([wrong]).failure).toContain(check.what)
+      }
+    }
+  })
+
+  test('gives all memory back', async () => {
+    await devices.synchronize()
+    const before = devices.memory()
+    const opened = caseOf[op](settings, 5).open()
+    opened.run()
+    opened[Symbol.dispose]()
+    await devices.synchronize()
+    expect(devices.memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes })
+  })
+})
+
+test('counts are those of the shapes', () => {
+  const counts = (op: keyof typeof caseOf, length: number, changes: Partial<BenchSettings> = {}) => {
+    const { flops, bytes } = caseOf[op]({ ...settings, ...changes }, length)
+    return { flops, bytes }
+  }
+  const [heads, kvHeads, qk, vo, batch] = [6, 2, 24, 40, 2]
+  expect(counts('prefill', 5)).toEqual({ flops: batch * heads * 15 * 2 * (qk + vo), bytes: 4 * batch * 5 * (heads + kvHeads) * (qk + vo) })
+  expect(counts('prefill', 5, { causal: false }).flops).toBe(batch * heads * 25 * 2 * (qk + vo))
+  expect(counts('decode', 9, { dtype: 'float16' })).toEqual({ flops: batch * heads * 9 * 2 * (qk + vo), bytes: 2 * batch * (heads + 9 * kvHeads) * (qk + vo) })
+  expect(counts('mla-decode', 9)).toEqual({ flops: batch * heads * 9 * 2 * (192 + 128), bytes: 4 * batch * (9 * 192 + heads * (192 + 128)) })
+  expect(counts('linear', 3)).toEqual({ flops: 2 * batch * 3 * 1024 * 1024, bytes: 4 * (2 * batch * 3 * 1024 + 1024 * 1024) })
+  expect(counts('append', 3)).toEqual({ flops: 0, bytes: 2 * 4 * batch * 3 * kvHeads * (qk + vo) })
+})
+
+test('the roofline is the peak that takes longest', () => {
+  const rate = (all: number) => ({ one: all, all })
+  const machine = { cacheBytes: 1000, peaks: { multiplyAdd: rate(100), bf16Dot: { absent: 'none' }, memoryRead: rate(10), cacheRead: rate(50) } }
+  expect(roofline(machine, 1000, 10)).toEqual({ bound: 'compute', seconds: 10 })
+  expect(roofline(machine, 0, 500)).toEqual({ bound: 'cache', seconds: 10 })
+  expect(roofline(machine, 0, 501)).toEqual({ bound: 'memory', seconds: 50.1 })
+  expect(roofline({ ...machine, cacheBytes: null }, 0, 500)).toEqual({ bound: 'memory', seconds: 50 })
+})
