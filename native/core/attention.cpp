@@ -58,8 +58,8 @@ void derive_heads(AttentionProblem& p, const TensorView& q, const char* k_name, 
   p.head_dim_vo = static_cast<int>(v.shape[v.rank - 1]);
 }
 
-AttentionOutput dense(const Tensor& q, const HeadRows (&k)[2], int num_parts, const Tensor* q_pe, const Tensor& v, AttentionProblem p,
-                      std::vector<Tensor> keep, const AttentionOptions& options, const std::optional<Tensor>& kv_lens, const HostInts& qo_lens) {
+AttentionOutput dense(const Tensor& q, const HeadRows (&k)[2], int num_parts, const Tensor* q_pe, const Tensor& v, AttentionProblem p, std::vector<Tensor> keep,
+                      const AttentionOptions& options, const std::optional<Tensor>& kv_lens, const HostInts& qo_lens) {
   p.batch = q.view.shape[0];
   p.qo_len = q.view.shape[1];
   p.kv_len = v.view.shape[1];
@@ -156,8 +156,8 @@ AttentionOutput flash_attention_varlen(const Tensor& q, const Tensor& k, const T
 
 namespace {
 
-AttentionProblem paged_problem(const TensorView& q, const TensorView& keys, const TensorView& values, const TensorView& page_table,
-                               const TensorView& kv_lens, std::int64_t max_kv_len) {
+AttentionProblem paged_problem(const TensorView& q, const TensorView& keys, const TensorView& values, const TensorView& page_table, const TensorView& kv_lens,
+                               std::int64_t max_kv_len) {
   check_rank("q", q, 4, "[batch, qoLen, numQoHeads, headDimQk]");
   check_rank("keys", keys, 4, "[numPages, pageSize, numKvHeads, headDimQk]");
   check_rank("values", values, 4, "[numPages, pageSize, numKvHeads, headDimVo]");
@@ -188,8 +188,8 @@ AttentionOutput paged_attention(const Tensor& q, const Tensor& keys, const Tenso
 PlanInfo paged_attention_plan(const Tensor& keys, const Tensor& values, const Tensor& page_table, const Tensor& kv_lens, std::int64_t max_kv_len,
                               std::int64_t qo_len, std::int64_t num_qo_heads) {
   // A query of the planned shape that is never read.
-  const TensorView q = contiguous_view(keys.view.dtype, keys.view.device, keys.view.data,
-                                       {page_table.view.shape[0], qo_len, num_qo_heads, keys.view.shape[keys.view.rank - 1]});
+  const TensorView q =
+      contiguous_view(keys.view.dtype, keys.view.device, keys.view.data, {page_table.view.shape[0], qo_len, num_qo_heads, keys.view.shape[keys.view.rank - 1]});
   AttentionProblem p = paged_problem(q, keys.view, values.view, page_table.view, kv_lens.view, max_kv_len);
   p.window_right = 0;
   return plan_of<AttentionProblem>("pagedAttention", p, keys);

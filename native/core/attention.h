@@ -57,9 +57,9 @@ struct AttentionProblem {
   std::int64_t num_pages = 0;
 
   float softmax_scale = 1;
-  float logit_softcap = 0;         // 0: none
-  std::int64_t window_left = -1;   // keys visible left of the aligned diagonal, -1: all
-  std::int64_t window_right = -1;  // right of it, -1: all; causal is 0
+  float logit_softcap = 0;              // 0: none
+  std::int64_t window_left = -1;        // keys visible left of the aligned diagonal, -1: all
+  std::int64_t window_right = -1;       // right of it, -1: all; causal is 0
   const float* alibi_slopes = nullptr;  // [num_qo_heads], or [batch, num_qo_heads] by its sequence stride
   std::int64_t alibi_sequence_stride = 0;
   std::int64_t alibi_head_stride = 1;
@@ -73,8 +73,8 @@ struct MlaDecodeProblem : AttentionProblem {};
 /// One sequence of the batch with its lengths resolved when the work runs.
 struct SequenceSpan {
   std::int64_t index = 0;
-  std::int64_t qo_len = 0;     // valid rows
-  std::int64_t qo_rows = 0;    // rows to write: valid ones and padding
+  std::int64_t qo_len = 0;   // valid rows
+  std::int64_t qo_rows = 0;  // rows to write: valid ones and padding
   std::int64_t kv_len = 0;
   std::int64_t q_start[2] = {0, 0};  // element offsets of row 0
   std::int64_t out_start = 0;

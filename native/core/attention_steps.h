@@ -31,8 +31,8 @@ Tensor lse_tensor(AttentionProblem& problem, Backend& backend, const std::vector
 
 /// The tail of every call: kernel, outputs, queue. The kernel is chosen before anything is allocated.
 template <class Problem>
-AttentionOutput finish_attention(const char* op, Problem problem, const Tensor& q, const std::vector<std::int64_t>& out_shape,
-                                 const AttentionOptions& options, std::vector<Tensor> keep, std::vector<HostInts> host) {
+AttentionOutput finish_attention(const char* op, Problem problem, const Tensor& q, const std::vector<std::int64_t>& out_shape, const AttentionOptions& options,
+                                 std::vector<Tensor> keep, std::vector<HostInts> host) {
   Backend& backend = q.storage->backend();
   EnqueuedCall<Problem> call(backend, op, problem);
   AttentionOutput output;

@@ -20,7 +20,8 @@ inline constexpr int kNumDTypes = 0
 constexpr const char* dtype_name(DType dtype) {
   switch (dtype) {
 #define ATTN_DTYPE(id, name, bytes, is_float) \
-  case DType::id: return name;
+  case DType::id:                             \
+    return name;
 #include "core/dtype.def"
 #undef ATTN_DTYPE
   }
@@ -30,7 +31,8 @@ constexpr const char* dtype_name(DType dtype) {
 constexpr std::int64_t dtype_size(DType dtype) {
   switch (dtype) {
 #define ATTN_DTYPE(id, name, bytes, is_float) \
-  case DType::id: return bytes;
+  case DType::id:                             \
+    return bytes;
 #include "core/dtype.def"
 #undef ATTN_DTYPE
   }
@@ -40,7 +42,8 @@ constexpr std::int64_t dtype_size(DType dtype) {
 constexpr bool is_float(DType dtype) {
   switch (dtype) {
 #define ATTN_DTYPE(id, name, bytes, is_float) \
-  case DType::id: return is_float;
+  case DType::id:                             \
+    return is_float;
 #include "core/dtype.def"
 #undef ATTN_DTYPE
   }
@@ -48,9 +51,7 @@ constexpr bool is_float(DType dtype) {
 }
 
 /// The float types that ops compute with; float8_e4m3 is storage only.
-constexpr bool is_compute_dtype(DType dtype) {
-  return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-}
+constexpr bool is_compute_dtype(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
 /// A set of dtypes, for kernel descriptions.
 using DTypeMask = std::uint8_t;

@@ -18,8 +18,7 @@ using HostInts = std::shared_ptr<const std::vector<std::int32_t>>;
 template <class Problem>
 class EnqueuedCall {
  public:
-  EnqueuedCall(Backend& backend, const char* op, const Problem& problem)
-      : backend_(backend), kernel_(choose_kernel(problem, backend.type(), op)) {}
+  EnqueuedCall(Backend& backend, const char* op, const Problem& problem) : backend_(backend), kernel_(choose_kernel(problem, backend.type(), op)) {}
 
   const Kernel<Problem>& kernel() const { return kernel_; }
 

@@ -21,7 +21,8 @@ class Execution {
   /// After a cancellation (the process or the worker is ending) remaining tasks are skipped.
   template <class Fn>
   void parallel_for(std::int64_t count, Fn&& fn) {
-    run(count, [](void* context, std::int64_t task, int thread) { (*static_cast<std::remove_reference_t<Fn>*>(context))(task, thread); },
+    run(
+        count, [](void* context, std::int64_t task, int thread) { (*static_cast<std::remove_reference_t<Fn>*>(context))(task, thread); },
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 

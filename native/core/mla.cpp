@@ -17,8 +17,7 @@ MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe
   check_extent("qNope", "kvLoraRank", q_nope.shape[3], 1);
   const std::int64_t rank = q_nope.shape[3], rope = q_pe.shape[3];
   if (latents.shape[2] != rank + rope) {
-    fail_argument(ErrorCode::kShapeMismatch, "qNope",
-                  "kvLoraRank + qkRopeHeadDim to be the cache's row width (" + std::to_string(latents.shape[2]) + ")",
+    fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be the cache's row width (" + std::to_string(latents.shape[2]) + ")",
                   std::to_string(rank) + " + " + std::to_string(rope));
   }
   MlaDecodeProblem p;
@@ -34,8 +33,13 @@ MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe
     return HeadRows{view.data, view.dtype, view.strides[0], view.strides[1], view.strides[2], view.strides[3], static_cast<int>(view.shape[3])};
   };
   const auto row_part = [&](std::int64_t first, std::int64_t dim) {
-    return HeadRows{latents.data + first * latents.strides[2] * dtype_size(latents.dtype), latents.dtype, latents.strides[0], latents.strides[1], 0,
-                    latents.strides[2], static_cast<int>(dim)};
+    return HeadRows{latents.data + first * latents.strides[2] * dtype_size(latents.dtype),
+                    latents.dtype,
+                    latents.strides[0],
+                    latents.strides[1],
+                    0,
+                    latents.strides[2],
+                    static_cast<int>(dim)};
   };
   p.num_parts = 2;
   p.q[0] = q_part(q_nope);
@@ -58,8 +62,7 @@ AttentionOutput mla_decode(const Tensor& q_nope, const Tensor& q_pe, const Tenso
   p.qo_lens = host_lens(qo_lens, p.batch, p.qo_len);
   std::vector<Tensor> keep = {q_nope, q_pe, latents, page_table, kv_lens};
   derive_options(p, q_nope.view, options, keep);
-  return finish_attention<MlaDecodeProblem>("mlaDecode", p, q_nope, {p.batch, p.qo_len, p.num_qo_heads, p.head_dim_vo}, options, std::move(keep),
-                                            {qo_lens});
+  return finish_attention<MlaDecodeProblem>("mlaDecode", p, q_nope, {p.batch, p.qo_len, p.num_qo_heads, p.head_dim_vo}, options, std::move(keep), {qo_lens});
 }
 
 PlanInfo mla_decode_plan(const Tensor& latents, const Tensor& page_table, const Tensor& kv_lens, std::int64_t max_kv_len, std::int64_t qo_len,

@@ -26,8 +26,7 @@ bool processor_has(const char* isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (std::strcmp(isa, "avx512") == 0) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   }
   if (std::strcmp(isa, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 #endif
@@ -54,7 +53,8 @@ int strongest_allowed() {
 
 const char* isa_missing(const char* isa) {
   static const int allowed = strongest_allowed();
-  if (!processor_has(isa)) return std::strcmp(isa, "avx512") == 0 ? "needs AVX-512, which this processor lacks" : "needs AVX2 with FMA and F16C, which this processor lacks";
+  if (!processor_has(isa))
+    return std::strcmp(isa, "avx512") == 0 ? "needs AVX-512, which this processor lacks" : "needs AVX2 with FMA and F16C, which this processor lacks";
   if (rank(isa) < allowed) return "turned off by NODE_FLASH_ATTENTION_ISA";
   return nullptr;
 }

@@ -24,7 +24,8 @@ const char* isa_in_use();
 #ifdef ATTN_ISA
 #define ATTN_ISA_QUOTED_(text) #text
 #define ATTN_ISA_QUOTED(text) ATTN_ISA_QUOTED_(text)
-// clang-format off: spaces would become part of the name
+// Unformatted: spaces would become part of the name.
+// clang-format off
 #include ATTN_ISA_QUOTED(cpu/simd/ATTN_ISA.h)
 // clang-format on
 #define ATTN_ISA_NAME ATTN_ISA_QUOTED(ATTN_ISA)

@@ -7,8 +7,9 @@ namespace {
 
 Napi::Value flash_attention_(const Napi::CallbackInfo& info) {
   const Args a(info, 6);
-  return attention_result(a, 3, flash_attention(a.tensor(0, "q"), a.tensor(1, "k"), a.tensor(2, "v"), attention_options(a, 3),
-                                                   a.optional_tensor(4, "kvLens"), a.host_ints(5, "qoLens")));
+  return attention_result(
+      a, 3,
+      flash_attention(a.tensor(0, "q"), a.tensor(1, "k"), a.tensor(2, "v"), attention_options(a, 3), a.optional_tensor(4, "kvLens"), a.host_ints(5, "qoLens")));
 }
 
 Napi::Value flash_attention_varlen_(const Napi::CallbackInfo& info) {
@@ -20,8 +21,9 @@ Napi::Value flash_attention_varlen_(const Napi::CallbackInfo& info) {
 
 Napi::Value paged_attention_(const Napi::CallbackInfo& info) {
   const Args a(info, 8);
-  return attention_result(a, 6, paged_attention(a.tensor(0, "q"), a.tensor(1, "keys"), a.tensor(2, "values"), a.tensor(3, "pageTable"),
-                                                   a.tensor(4, "kvLens"), a.integer(5, "maxKvLen"), attention_options(a, 6), a.host_ints(7, "qoLens")));
+  return attention_result(a, 6,
+                          paged_attention(a.tensor(0, "q"), a.tensor(1, "keys"), a.tensor(2, "values"), a.tensor(3, "pageTable"), a.tensor(4, "kvLens"),
+                                          a.integer(5, "maxKvLen"), attention_options(a, 6), a.host_ints(7, "qoLens")));
 }
 
 Napi::Value paged_attention_plan_(const Napi::CallbackInfo& info) {

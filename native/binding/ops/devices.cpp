@@ -62,9 +62,7 @@ Napi::Value set_num_threads(const Napi::CallbackInfo& info) {
   return args.env().Undefined();
 }
 
-Napi::Value num_threads(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), backend_of(DeviceType::kCpu).num_threads());
-}
+Napi::Value num_threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), backend_of(DeviceType::kCpu).num_threads()); }
 
 Napi::Value synchronize(const Napi::CallbackInfo& info) {
   const Args args(info, 1);

@@ -10,8 +10,7 @@ namespace {
 Napi::Value rms_norm_(const Napi::CallbackInfo& info) {
   const Args args(info, 4);
   const std::optional<Tensor> out = args.optional_tensor(3, "out");
-  return out_handle(args.env(), rms_norm(args.tensor(0, "x"), args.tensor(1, "weight"), static_cast<float>(args.number(2, "eps")),
-                                          out), out.has_value());
+  return out_handle(args.env(), rms_norm(args.tensor(0, "x"), args.tensor(1, "weight"), static_cast<float>(args.number(2, "eps")), out), out.has_value());
 }
 
 }  // namespace

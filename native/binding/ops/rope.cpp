@@ -35,8 +35,7 @@ RopeOptions rope_options(const Napi::Object& object) {
 Napi::Value rope_(const Napi::CallbackInfo& info) {
   const Args args(info, 4);
   const std::optional<Tensor> out = args.optional_tensor(2, "out");
-  return out_handle(args.env(), rope(args.tensor(0, "x"), args.optional_tensor(1, "positions"), out,
-                                      rope_options(args.object(3, "config"))), out.has_value());
+  return out_handle(args.env(), rope(args.tensor(0, "x"), args.optional_tensor(1, "positions"), out, rope_options(args.object(3, "config"))), out.has_value());
 }
 
 }  // namespace
