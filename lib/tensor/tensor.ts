@@ -185,7 +185,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   }
 
   /**
-   * Host copy as numbers in row-major order; every float type is widened. Waits for the work that the tensor needs.
+   * Host copy as numbers in row-major order; every float type is widened. Waits for all work enqueued before it: the queue is in order.
    * Rejects with DeviceError when work enqueued before it failed.
    */
   async read(): Promise<Float32Array | Int32Array> {
