@@ -1,6 +1,7 @@
 import { parseBytes, parseLengths } from '../../lib/cli/options'
 import { bytes, count, flops, seconds, spread, times } from '../../lib/cli/report/format'
-import { escape, htmlReport } from '../../lib/cli/report/html'
+import { htmlReport } from '../../lib/cli/report/html'
+import { escape } from '../../lib/cli/report/page'
 import { terminalReport } from '../../lib/cli/report/terminal'
 import type { CompareReport } from '../../lib/cli/compare/report'
 import { compareOptions, reportWith, spreadAround } from './fixture'

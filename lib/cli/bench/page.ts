@@ -1,27 +1,15 @@
 import { bytes } from '../report/format'
-import { chartLibrary, escape, figure } from '../report/html'
-import { pageStyle } from '../report/page-style'
+import { chartPage, escape, figure, notesSection } from '../report/page'
 import { pageScript } from './page-script'
 import { callRows, caseColumns, caseRow, peakRows } from './rows'
 import type { BenchReport } from './report'
 import { isRate } from './roofline'
 
-/** The result as one page that needs nothing beside it; its own policy forbids it the network. */
+/** The result as one self-contained page. */
 export function benchPage(report: BenchReport): string {
   const { machine, cases, notes } = report
   const title = `Kernels on ${machine.name}, ${machine.arch}, ${machine.threads} threads`
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>${escape(title)}</title>
-<style>${chartLibrary('uPlot.min.css')}${pageStyle}</style>
-</head>
-<body>
-<main>
-<header><h1>${escape(title)}</h1>
+  const body = `<header><h1>${escape(title)}</h1>
 <p>${escape(facts(report))}</p></header>
 <section class="charts">
 ${figure('roofline', 'Roofline', 'what each case computes per second, by operations per byte; lines are the measured peaks, both axes logarithmic')}
@@ -30,15 +18,9 @@ ${figure('speed', 'Speed over length', 'share of the measured peak that binds ea
 <section><h2>Cases</h2>${table(caseColumns(cases), cases.map((entry) => caseRow(entry, cases)))}</section>
 <section><h2>Measured peaks</h2>${table(['', '1 thread', 'all threads', ''], peakRows(machine))}</section>
 <section><h2>From JavaScript</h2>${table(['', ''], callRows(report.calls))}</section>
-${notes.length === 0 ? '' : `<section><h2>Notes</h2><ul>${notes.map((note) => `<li>${escape(note)}</li>`).join('')}</ul></section>`}
-<footer>${escape(`${report.package.name} ${report.package.version}`)}</footer>
-</main>
-<script type="application/json" id="report">${JSON.stringify(chartData(report)).replaceAll('<', '\\u003c')}</script>
-<script>${chartLibrary('uPlot.iife.min.js')}</script>
-<script>${pageScript}</script>
-</body>
-</html>
-`
+${notesSection(notes)}
+<footer>${escape(`${report.package.name} ${report.package.version}`)}</footer>`
+  return chartPage({ title, body, data: chartData(report), script: pageScript })
 }
 
 function facts({ machine, settings, date }: BenchReport): string {

@@ -1,27 +1,15 @@
-import { readFileSync } from 'node:fs'
 import type { CompareReport, MechanismReport } from '../compare/report'
 import type { LayerShape } from '../presets'
 import { chartScript } from './chart-script'
 import { bytes, count, exact, seconds, spread } from './format'
+import { chartPage, escape, figure, notesSection } from './page'
 import { type Section, headline, sectionsOf } from './rows'
-import { pageStyle } from './page-style'
 
-/** The report as one page that needs nothing beside it: the chart library is inlined, and its own policy forbids it the network. */
+/** The report as one self-contained page. */
 export function htmlReport(report: CompareReport): string {
   const title = headline(report)
   const { settings, model } = report
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>${escape(title)}</title>
-<style>${chartLibrary('uPlot.min.css')}${pageStyle}</style>
-</head>
-<body>
-<main>
-<header>
+  const body = `<header>
 <h1>${escape(title)}</h1>
 <p>One attention layer of hidden size ${exact(model.hiddenSize)}, ${escape(settings.dtype)}, batch ${settings.batch}; model of ${model.layers} layers; cache budget ${bytes(settings.memoryBytes)}.</p>
 </header>
@@ -34,26 +22,10 @@ ${barFigure('Parameters', 'of one layer', report, (mechanism) => mechanism.param
 ${prefillFigure(report)}
 </section>
 <section><h2>All numbers</h2><div class="scroll">${table(report)}</div></section>
-${report.notes.length === 0 ? '' : `<section><h2>Notes</h2><ul>${report.notes.map((note) => `<li>${escape(note)}</li>`).join('')}</ul></section>`}
+${notesSection(report.notes)}
 <section><h2>How it was done</h2>${method(report)}</section>
-<footer>${escape(report.package.name)} ${escape(report.package.version)}</footer>
-</main>
-<script type="application/json" id="report">${JSON.stringify(chartData(report)).replaceAll('<', '\\u003c')}</script>
-<script>${chartLibrary('uPlot.iife.min.js')}</script>
-<script>${chartScript}</script>
-</body>
-</html>
-`
-}
-
-/** Text for HTML, in content and in quoted attributes. */
-export function escape(text: string): string {
-  const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-  return text.replace(/[&<>"']/g, (character) => entities[character] ?? '')
-}
-
-export function chartLibrary(file: 'uPlot.min.css' | 'uPlot.iife.min.js'): string {
-  return readFileSync(require.resolve(`uplot/dist/${file}`), 'utf8')
+<footer>${escape(report.package.name)} ${escape(report.package.version)}</footer>`
+  return chartPage({ title, body, data: chartData(report), script: chartScript })
 }
 
 function card(mechanism: MechanismReport, { settings }: CompareReport): string {
@@ -66,10 +38,6 @@ function card(mechanism: MechanismReport, { settings }: CompareReport): string {
 function reading(sentence: string): string {
   const lead = /^[^:]{1,40}:/.exec(sentence)?.[0] ?? ''
   return `<li><strong>${escape(lead)}</strong>${escape(sentence.slice(lead.length))}</li>`
-}
-
-export function figure(id: string, title: string, caption: string): string {
-  return `<figure><h2>${escape(title)}</h2><figcaption>${escape(caption)}</figcaption><div class="plot" id="${id}"></div></figure>`
 }
 
 function barFigure(
