@@ -34,24 +34,16 @@ export interface NativePlan {
   workspaceBytes: number
 }
 type Bits = ArrayBufferView
-/** -1 where a window has no bound. */
-export interface NativeAttentionOptions {
-  causal: boolean
-  windowLeft: number
-  windowRight: number
-  /** NaN: the default. */
-  softmaxScale: number
-  logitSoftcap: number
-  alibiSlopes: TensorHandle | null
-  sinks: TensorHandle | null
-  returnLse: boolean
-  out: TensorHandle | null
-}
-export interface NativeAttentionResult {
-  /** null when options.out was given. */
-  out: TensorHandle | null
-  lse: TensorHandle | null
-}
+/**
+ * The last arguments of every attention op: reading them costs a fraction of what an object's properties do. -1 where a
+ * window has no bound; a scale of NaN is the default.
+ */
+export type NativeAttentionOptions = readonly [
+  causal: boolean, windowLeft: number, windowRight: number, softmaxScale: number, logitSoftcap: number, alibiSlopes: TensorHandle | null,
+  sinks: TensorHandle | null, returnLse: boolean, out: TensorHandle | null,
+]
+/** out, which is null when options.out was given; with lse behind it when that was asked for. */
+export type NativeAttentionResult = TensorHandle | null | readonly [out: TensorHandle | null, lse: TensorHandle]
 
 /** What the addon exports: one function per file of native/binding/ops. Each checks its arguments, enqueues and returns. */
 export interface Addon {
@@ -84,33 +76,33 @@ export interface Addon {
   copy(src: TensorHandle, dst: TensorHandle): void
 
   flashAttention(
-    q: TensorHandle, k: TensorHandle, v: TensorHandle, options: NativeAttentionOptions, kvLens: TensorHandle | null, qoLens: Int32Array | null,
+    q: TensorHandle, k: TensorHandle, v: TensorHandle, kvLens: TensorHandle | null, qoLens: Int32Array | null, ...options: NativeAttentionOptions
   ): NativeAttentionResult
   flashAttentionVarlen(
-    q: TensorHandle, k: TensorHandle, v: TensorHandle, options: NativeAttentionOptions, qoIndptr: Int32Array, kvIndptr: Int32Array,
+    q: TensorHandle, k: TensorHandle, v: TensorHandle, qoIndptr: Int32Array, kvIndptr: Int32Array, ...options: NativeAttentionOptions
   ): NativeAttentionResult
   pagedAttention(
     q: TensorHandle, keys: TensorHandle, values: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number,
-    options: NativeAttentionOptions, qoLens: Int32Array | null,
+    qoLens: Int32Array | null, ...options: NativeAttentionOptions
   ): NativeAttentionResult
   pagedAttentionPlan(
     keys: TensorHandle, values: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number, qoLen: number, numQoHeads: number,
   ): NativePlan
   mlaDecode(
     qNope: TensorHandle, qPe: TensorHandle, latents: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number,
-    options: NativeAttentionOptions, qoLens: Int32Array | null,
+    qoLens: Int32Array | null, ...options: NativeAttentionOptions
   ): NativeAttentionResult
   mlaDecodePlan(
     latents: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number, qoLen: number, numHeads: number, kvLoraRank: number,
   ): NativePlan
   /** Attention over per-head keys with a rope key shared by all heads: kNope [b, kv, heads, nope], kPe [b, kv, rope]. */
   mlaPrefill(
-    qNope: TensorHandle, qPe: TensorHandle, kNope: TensorHandle, kPe: TensorHandle, v: TensorHandle, options: NativeAttentionOptions,
-    kvLens: TensorHandle | null, qoLens: Int32Array | null,
+    qNope: TensorHandle, qPe: TensorHandle, kNope: TensorHandle, kPe: TensorHandle, v: TensorHandle, kvLens: TensorHandle | null,
+    qoLens: Int32Array | null, ...options: NativeAttentionOptions
   ): NativeAttentionResult
-  mergeStates(outs: readonly TensorHandle[], lses: readonly TensorHandle[]): { out: TensorHandle; lse: TensorHandle }
+  mergeStates(outs: readonly TensorHandle[], lses: readonly TensorHandle[]): readonly [out: TensorHandle, lse: TensorHandle]
 
-  rope(x: TensorHandle, positions: TensorHandle | null, out: TensorHandle | null, options: NativeRopeOptions): TensorHandle | null
+  rope(x: TensorHandle, positions: TensorHandle | null, out: TensorHandle | null, ...options: NativeRopeOptions): TensorHandle | null
   rmsNorm(x: TensorHandle, weight: TensorHandle, eps: number, out: TensorHandle | null): TensorHandle | null
   linear(x: TensorHandle, weight: TensorHandle, bias: TensorHandle | null, out: TensorHandle | null): TensorHandle | null
   /** x [rows, heads, in] · weight [heads, out, in] -> [rows, heads, out]. */
@@ -138,21 +130,11 @@ export interface NativeProbe {
   failure: string
 }
 
-export interface NativeRopeOptions {
-  dim: number
-  interleaved: boolean
-  theta: number
-  /** '' | 'linear' | 'llama3' | 'yarn', with the numbers that it needs. */
-  scaling: string
-  factor: number
-  lowFreqFactor: number
-  highFreqFactor: number
-  originalMaxPositions: number
-  betaFast: number
-  betaSlow: number
-  /** Factor on cos and sin. */
-  magnitude: number
-}
+/** `scaling`: '' | 'linear' | 'llama3' | 'yarn', with the numbers that it needs; `magnitude`: factor on cos and sin. */
+export type NativeRopeOptions = readonly [
+  dim: number, interleaved: boolean, theta: number, scaling: string, factor: number, lowFreqFactor: number, highFreqFactor: number,
+  originalMaxPositions: number, betaFast: number, betaSlow: number, magnitude: number,
+]
 
 const root = join(__dirname, '..')
 

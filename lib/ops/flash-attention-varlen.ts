@@ -1,13 +1,15 @@
 import { checkIntegers } from '../check'
 import { invoke, native } from '../native'
 import { handleOf, type FloatTensor } from '../tensor/tensor'
-import { attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
+import { attentionKeys, attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
 
 export type FlashAttentionVarlenOptions<L extends boolean = false> = AttentionOptions<L> & {
   /** [batch + 1] row counts summed up: sequence b owns query rows qoIndptr[b] … qoIndptr[b + 1] - 1. */
   qoIndptr: ArrayLike<number>
   kvIndptr: ArrayLike<number>
 }
+
+const keys = [...attentionKeys, 'qoIndptr', 'kvIndptr']
 
 /**
  * flashAttention over packed sequences of different lengths, without padding.
@@ -27,9 +29,9 @@ export function flashAttentionVarlen<L extends boolean = false>(
   q: FloatTensor, k: FloatTensor, v: FloatTensor, options: FlashAttentionVarlenOptions<L>,
 ): AttentionResult<L> {
   const [qHandle, kHandle, vHandle] = [handleOf('q', q), handleOf('k', k), handleOf('v', v)]
-  const nativeOptions = attentionOptions(options, { causal: false }, ['qoIndptr', 'kvIndptr'])
+  const nativeOptions = attentionOptions(options, { causal: false }, keys)
   const qoIndptr = checkIntegers('options.qoIndptr', (options as Partial<typeof options> | undefined)?.qoIndptr, 0, 0x7fffffff)
   const kvIndptr = checkIntegers('options.kvIndptr', (options as Partial<typeof options> | undefined)?.kvIndptr, 0, 0x7fffffff)
-  const result = invoke(() => native.flashAttentionVarlen(qHandle, kHandle, vHandle, nativeOptions, qoIndptr, kvIndptr))
+  const result = invoke(() => native.flashAttentionVarlen(qHandle, kHandle, vHandle, qoIndptr, kvIndptr, ...nativeOptions))
   return attentionResult(result, q, v.shape.at(-1)!, options)
 }

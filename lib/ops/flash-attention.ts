@@ -1,6 +1,6 @@
 import { invoke, native } from '../native'
 import { checkTensor, handleOf, optionalHandleOf, type FloatTensor, type IndexTensor } from '../tensor/tensor'
-import { attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
+import { attentionKeys, attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
 
 export type FlashAttentionOptions<L extends boolean = false> = AttentionOptions<L> & {
   /** [batch] valid kv rows per sequence, clamped to 0 … kvLen; rows beyond may hold anything. */
@@ -33,13 +33,15 @@ export function flashAttention<L extends boolean = false>(
   return paddedFlashAttention(q, k, v, options, null)
 }
 
+const keys = [...attentionKeys, 'kvLens']
+
 /** flashAttention where only the first qoLens[b] query rows of a sequence are valid: the rest gives out 0. For padded batches. */
 export function paddedFlashAttention<L extends boolean = false>(
   q: FloatTensor, k: FloatTensor, v: FloatTensor, options: FlashAttentionOptions<L> | undefined, qoLens: Int32Array | null,
 ): AttentionResult<L> {
   const [qHandle, kHandle, vHandle] = [handleOf('q', q), handleOf('k', k), handleOf('v', v)]
-  const nativeOptions = attentionOptions(options, { causal: false }, ['kvLens'])
+  const nativeOptions = attentionOptions(options, { causal: false }, keys)
   const kvLens = optionalHandleOf('options.kvLens', options?.kvLens)
-  const result = invoke(() => native.flashAttention(qHandle, kHandle, vHandle, nativeOptions, kvLens, qoLens))
+  const result = invoke(() => native.flashAttention(qHandle, kHandle, vHandle, kvLens, qoLens, ...nativeOptions))
   return attentionResult(result, checkTensor('q', q) as FloatTensor, v.shape.at(-1)!, options)
 }

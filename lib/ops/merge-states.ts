@@ -29,10 +29,10 @@ export function mergeStates(states: readonly AttentionState[]): AttentionState {
   if (states.length === 0) throw new ArgumentError('states', 'at least one state', 'none')
   const outs = states.map((state, i) => handleOf(`states[${i}].out`, (state as AttentionState | undefined)?.out))
   const lses = states.map((state, i) => handleOf(`states[${i}].lse`, (state as AttentionState | undefined)?.lse))
-  const merged = invoke(() => native.mergeStates(outs, lses))
+  const [out, lse] = invoke(() => native.mergeStates(outs, lses))
   const first = states[0]! as AttentionState
   return {
-    out: fromHandle(merged.out, first.out.dtype, first.out.shape, first.out.device),
-    lse: fromHandle(merged.lse, 'float32', first.lse.shape, first.lse.device),
+    out: fromHandle(out, first.out.dtype, first.out.shape, first.out.device),
+    lse: fromHandle(lse, 'float32', first.lse.shape, first.lse.device),
   }
 }

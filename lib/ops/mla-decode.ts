@@ -72,7 +72,7 @@ export function paddedMlaDecode<L extends boolean = false>(
     invoke(() =>
       native.mlaDecode(
         ...queries, handleOf('cache.latents', cache.latents), handleOf('batch.pageTable', pageTable), handleOf('batch.kvLens', kvLens), maxKvLen,
-        checked, qoLens,
+        qoLens, ...checked,
       ),
     ),
     qNope,

@@ -33,7 +33,7 @@ export function mlaPrefill<L extends boolean = false>(inputs: MlaPrefillInputs, 
     invoke(() =>
       native.mlaPrefill(
         handleOf('qNope', qNope), handleOf('qPe', qPe), handleOf('kNope', kNope), handleOf('kPe', kPe), handleOf('v', v),
-        attentionOptions(options, { causal: false }), kvLens ? handleOf('kvLens', kvLens) : null, qoLens ?? null,
+        kvLens ? handleOf('kvLens', kvLens) : null, qoLens ?? null, ...attentionOptions(options, { causal: false }),
       ),
     ),
     qNope,

@@ -1,5 +1,5 @@
 import { checkBoolean, checkFinite, checkInteger, checkOptions, fail } from '../check'
-import type { NativeAttentionOptions, NativeAttentionResult } from '../native'
+import type { NativeAttentionOptions, NativeAttentionResult, TensorHandle } from '../native'
 import { fromHandle, optionalHandleOf, type FloatTensor, type Tensor } from '../tensor/tensor'
 
 export interface AttentionOptions<L extends boolean = false> {
@@ -28,37 +28,43 @@ export type AttentionResult<L extends boolean = false> = L extends true
   : { readonly out: FloatTensor }
 
 type AnyOptions = AttentionOptions<boolean>
-const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out'] as const satisfies (
+export const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out'] as const satisfies (
   keyof AnyOptions
 )[]
 
-/** Checks the options of an attention op and words them for the addon. `more` are keys that the op itself looks after. */
-export function attentionOptions(options: object | undefined, defaults: { causal: boolean }, more: readonly string[] = []): NativeAttentionOptions {
-  const given = checkOptions('options', options as AnyOptions | undefined, [...attentionKeys, ...more] as (keyof AnyOptions)[])
-  const window = checkOptions('options.window', given.window, ['left', 'right'])
-  const side = (name: 'left' | 'right'): number => (window[name] === undefined ? -1 : checkInteger(`options.window.${name}`, window[name], 0))
+const windowKeys = ['left', 'right'] as const
+
+/**
+ * Checks the options of an attention op and words them for the addon. `keys` are those that may be given: attentionKeys and
+ * what the op itself looks after.
+ */
+export function attentionOptions(options: object | undefined, defaults: { causal: boolean }, keys: readonly string[] = attentionKeys): NativeAttentionOptions {
+  if (options === undefined) return [defaults.causal, -1, -1, Number.NaN, 0, null, null, false, null]
+  const given = checkOptions('options', options as AnyOptions, keys as (keyof AnyOptions)[])
+  const window = checkOptions('options.window', given.window, windowKeys)
   const softcap = given.logitSoftcap === undefined ? 0 : checkFinite('options.logitSoftcap', given.logitSoftcap)
   if (softcap < 0) fail('options.logitSoftcap', 'a finite number of at least 0', softcap)
-  return {
-    causal: given.causal === undefined ? defaults.causal : checkBoolean('options.causal', given.causal),
-    windowLeft: side('left'),
-    windowRight: side('right'),
-    softmaxScale: given.softmaxScale === undefined ? Number.NaN : checkFinite('options.softmaxScale', given.softmaxScale),
-    logitSoftcap: softcap,
-    alibiSlopes: optionalHandleOf('options.alibiSlopes', given.alibiSlopes),
-    sinks: optionalHandleOf('options.sinks', given.sinks),
-    returnLse: given.returnLse === undefined ? false : checkBoolean('options.returnLse', given.returnLse),
-    out: optionalHandleOf('options.out', given.out),
-  }
+  return [
+    given.causal === undefined ? defaults.causal : checkBoolean('options.causal', given.causal),
+    window.left === undefined ? -1 : checkInteger('options.window.left', window.left, 0),
+    window.right === undefined ? -1 : checkInteger('options.window.right', window.right, 0),
+    given.softmaxScale === undefined ? Number.NaN : checkFinite('options.softmaxScale', given.softmaxScale),
+    softcap,
+    optionalHandleOf('options.alibiSlopes', given.alibiSlopes),
+    optionalHandleOf('options.sinks', given.sinks),
+    given.returnLse === undefined ? false : checkBoolean('options.returnLse', given.returnLse),
+    optionalHandleOf('options.out', given.out),
+  ]
 }
 
 /** The result of an attention op: `out` has q's dtype and device, and q's shape but for the last axis. */
 export function attentionResult<L extends boolean>(
   result: NativeAttentionResult, q: FloatTensor, headDimVo: number, options: AttentionOptions<L> | undefined,
 ): AttentionResult<L> {
-  const out = result.out === null ? options!.out! : fromHandle(result.out, q.dtype, [...q.shape.slice(0, -1), headDimVo], q.device)
-  if (result.lse === null) return { out } as AttentionResult<L>
+  const [outHandle, lse] = Array.isArray(result) ? (result as readonly [TensorHandle | null, TensorHandle]) : [result as TensorHandle | null, null]
+  const out = outHandle === null ? options!.out! : fromHandle(outHandle, q.dtype, q.shape.with(-1, headDimVo), q.device)
+  if (lse === null) return { out } as AttentionResult<L>
   const [rows, heads] = [q.shape.at(-3)!, q.shape.at(-2)!]
   const lseShape = q.shape.length === 4 ? [q.shape[0]!, heads, rows] : [heads, rows]
-  return { out, lse: fromHandle(result.lse, 'float32', lseShape, q.device) } as unknown as AttentionResult<L>
+  return { out, lse: fromHandle(lse, 'float32', lseShape, q.device) } as unknown as AttentionResult<L>
 }

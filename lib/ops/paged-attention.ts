@@ -4,7 +4,7 @@ import { checkInteger, checkOptions } from '../check'
 import { invoke, native } from '../native'
 import { handleOf, type FloatTensor } from '../tensor/tensor'
 import { checkPlan, makePlan, type AttentionPlan, type PlannedShape } from './attention-plan'
-import { attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
+import { attentionKeys, attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
 
 export interface PagedAttention {
   /**
@@ -29,6 +29,7 @@ export interface PagedAttention {
 }
 
 const maxDim = 2 ** 31 - 1
+const keys = [...attentionKeys, 'plan']
 
 export const pagedAttention: PagedAttention = Object.assign(
   <L extends boolean = false>(
@@ -58,14 +59,14 @@ export function paddedPagedAttention<L extends boolean = false>(
 ): AttentionResult<L> {
   const { pageTable, kvLens, batchSize, maxKvLen } = kvPagesOf('cache', cache).batchOf('batch', batch)
   const query = handleOf('q', q)
-  const checked = attentionOptions(options, { causal: true }, ['plan'])
+  const checked = attentionOptions(options, { causal: true }, keys)
   const [, qoLen, numQoHeads] = q.shape
   checkPlan('options.plan', options?.plan, 'pagedAttention', plannedShape(cache, batchSize, qoLen ?? 0, numQoHeads ?? 0))
   return attentionResult(
     invoke(() =>
       native.pagedAttention(
         query, handleOf('cache.keys', cache.keys), handleOf('cache.values', cache.values), handleOf('batch.pageTable', pageTable),
-        handleOf('batch.kvLens', kvLens), maxKvLen, checked, qoLens,
+        handleOf('batch.kvLens', kvLens), maxKvLen, qoLens, ...checked,
       ),
     ),
     q,

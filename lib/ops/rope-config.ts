@@ -27,21 +27,41 @@ export function yarnMagnitude(factor: number, mscale: number): number {
   return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1
 }
 
+const configKeys = ['theta', 'interleaved', 'scaling'] as const
+
+interface ScalingOptions {
+  scaling: string
+  factor: number
+  lowFreqFactor: number
+  highFreqFactor: number
+  originalMaxPositions: number
+  betaFast: number
+  betaSlow: number
+  magnitude: number
+}
+const noScaling: Readonly<ScalingOptions> = {
+  scaling: '', factor: 1, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 1, betaFast: 32, betaSlow: 1, magnitude: 1,
+}
+
 function scalingNumber(argument: string, scaling: Record<string, unknown>, key: string, fallback?: number): number {
   return scaling[key] === undefined && fallback !== undefined ? fallback : checkPositive(`${argument}.scaling.${key}`, scaling[key])
 }
 
 /** Checks a rotary configuration and words it for the addon; `dim` features are rotated. */
 export function nativeRopeOptions(argument: string, config: RopeConfig, dim: number): NativeRopeOptions {
-  const { theta = 10000, interleaved, scaling } = checkOptions(argument, config, ['theta', 'interleaved', 'scaling'])
-  const options = {
-    dim,
-    interleaved: checkBoolean(`${argument}.interleaved`, interleaved),
-    theta: checkPositive(`${argument}.theta`, theta),
-    scaling: '', factor: 1, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 1, betaFast: 32, betaSlow: 1, magnitude: 1,
-  }
-  if (scaling === undefined) return options
-  if (typeof scaling !== 'object' || scaling === null) fail(`${argument}.scaling`, 'a scaling object', scaling)
+  const { theta = 10000, interleaved, scaling } = checkOptions(argument, config, configKeys)
+  checkBoolean(`${argument}.interleaved`, interleaved)
+  checkPositive(`${argument}.theta`, theta)
+  const s = scalingOptions(argument, scaling)
+  return [
+    dim, interleaved!, theta, s.scaling, s.factor, s.lowFreqFactor, s.highFreqFactor, s.originalMaxPositions, s.betaFast, s.betaSlow, s.magnitude,
+  ]
+}
+
+function scalingOptions(argument: string, scaling: RopeScaling | undefined): ScalingOptions {
+  if (scaling === undefined) return noScaling
+  const options = { ...noScaling }
+  if (typeof scaling !== 'object' || (scaling as unknown) === null) fail(`${argument}.scaling`, 'a scaling object', scaling)
   const type = checkOneOf(`${argument}.scaling.type`, (scaling as { type?: unknown }).type, ['linear', 'llama3', 'yarn'])
   const given: Record<string, unknown> = checkOptions(`${argument}.scaling`, scaling as Record<string, unknown>, scalingKeys[type])
   options.scaling = type

@@ -36,6 +36,6 @@ export function rope(x: FloatTensor, config: RopeConfig, options?: RopeOptions):
   const nativeOptions = nativeRopeOptions('config', config, dim)
   const positions = optionalHandleOf('options.positions', given.positions)
   const out = optionalHandleOf('options.out', given.out)
-  const result = invoke(() => native.rope(xHandle, positions, out, nativeOptions))
+  const result = invoke(() => native.rope(xHandle, positions, out, ...nativeOptions))
   return result === null ? given.out! : (fromHandle(result, checkTensor('x', x).dtype, x.shape, x.device) as FloatTensor)
 }

@@ -31,6 +31,10 @@ class Args {
     if (!info_[i].IsString()) fail_argument(ErrorCode::kInvalidArgument, name, "a string", "another value");
     return info_[i].As<Napi::String>();
   }
+  bool flag(std::size_t i, const char* name) const {
+    if (!info_[i].IsBoolean()) fail_argument(ErrorCode::kInvalidArgument, name, "true or false", "another value");
+    return info_[i].As<Napi::Boolean>();
+  }
   double number(std::size_t i, const char* name) const { return number_of(info_[i], name); }
   std::int64_t integer(std::size_t i, const char* name) const { return integer_of(info_[i], name); }
 

@@ -5,39 +5,30 @@
 namespace attn::binding {
 namespace {
 
-bool flag(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsBoolean()) fail_argument(ErrorCode::kInvalidArgument, name, "true or false", "another value");
-  return value.As<Napi::Boolean>();
-}
-
-double number(const Napi::Object& object, const char* name) { return Args::number_of(object.Get(name), name); }
+enum Place : std::size_t { kCausal, kWindowLeft, kWindowRight, kSoftmaxScale, kLogitSoftcap, kAlibiSlopes, kSinks, kReturnLse, kOut };
+static_assert(kOut + 1 == kAttentionOptions);
 
 }  // namespace
 
-AttentionOptions attention_options(const Args& args, std::size_t i) {
-  const Napi::Object object = args.object(i, "options");
+AttentionOptions attention_options(const Args& args, std::size_t first) {
   AttentionOptions options;
-  options.causal = flag(object, "causal");
-  options.window_left = Args::integer_of(object.Get("windowLeft"), "windowLeft");
-  options.window_right = Args::integer_of(object.Get("windowRight"), "windowRight");
-  const double scale = number(object, "softmaxScale");
+  options.causal = args.flag(first + kCausal, "causal");
+  options.window_left = args.integer(first + kWindowLeft, "windowLeft");
+  options.window_right = args.integer(first + kWindowRight, "windowRight");
+  const double scale = args.number(first + kSoftmaxScale, "softmaxScale");
   if (!std::isnan(scale)) options.softmax_scale = static_cast<float>(scale);
-  options.logit_softcap = static_cast<float>(number(object, "logitSoftcap"));
-  options.alibi_slopes = unwrap_optional_handle("alibiSlopes", object.Get("alibiSlopes"));
-  options.sinks = unwrap_optional_handle("sinks", object.Get("sinks"));
-  options.return_lse = flag(object, "returnLse");
-  options.out = unwrap_optional_handle("out", object.Get("out"));
+  options.logit_softcap = static_cast<float>(args.number(first + kLogitSoftcap, "logitSoftcap"));
+  options.alibi_slopes = args.optional_tensor(first + kAlibiSlopes, "alibiSlopes");
+  options.sinks = args.optional_tensor(first + kSinks, "sinks");
+  options.return_lse = args.flag(first + kReturnLse, "returnLse");
+  options.out = args.optional_tensor(first + kOut, "out");
   return options;
 }
 
-Napi::Value attention_result(const Args& args, std::size_t i, const AttentionOutput& output) {
+Napi::Value attention_result(const Args& args, std::size_t first, const AttentionOutput& output) {
   const Napi::Env env = args.env();
-  const bool given = !args.object(i, "options").Get("out").IsNull();
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("out", out_handle(env, output.out, given));
-  result.Set("lse", output.lse ? make_handle(env, *output.lse) : env.Null());
-  return result;
+  const Napi::Value out = out_handle(env, output.out, !args.value(first + kOut).IsNull());
+  return output.lse ? handle_pair(env, out, make_handle(env, *output.lse)) : out;
 }
 
 Napi::Value plan_result(Napi::Env env, const PlanInfo& plan) {

@@ -5,10 +5,11 @@
 
 namespace attn::binding {
 
-/// The object that lib/ops/options.ts makes (NativeAttentionOptions in lib/native.ts).
-AttentionOptions attention_options(const Args& args, std::size_t i);
-/// { out, lse }, each null where there is nothing new: no lse asked for, `out` given by the options at argument i.
-Napi::Value attention_result(const Args& args, std::size_t i, const AttentionOutput& output);
+/// Options are the last arguments of every attention op, in the order of NativeAttentionOptions in lib/native.ts.
+inline constexpr std::size_t kAttentionOptions = 9;
+AttentionOptions attention_options(const Args& args, std::size_t first);
+/// out, null when the options that start at argument `first` gave one; [out, lse] when lse was asked for.
+Napi::Value attention_result(const Args& args, std::size_t first, const AttentionOutput& output);
 Napi::Value plan_result(Napi::Env env, const PlanInfo& plan);
 
 }  // namespace attn::binding

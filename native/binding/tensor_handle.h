@@ -16,6 +16,9 @@ inline Napi::Value make_handle(Napi::Env env, const Tensor& tensor) { return mak
 /// What an op with an `out` option returns: null when the caller gave one (it has its handle), else the new tensor's.
 inline Napi::Value out_handle(Napi::Env env, const Tensor& tensor, bool given) { return given ? env.Null() : make_handle(env, tensor); }
 
+/// Two results, as an array.
+Napi::Value handle_pair(Napi::Env env, Napi::Value first, Napi::Value second);
+
 /// The tensor behind a value. Throws kInvalidArgument for anything but a handle of this addon, kDisposed after dispose.
 const Tensor& unwrap_handle(const char* argument, const Napi::Value& value);
 std::optional<Tensor> unwrap_optional_handle(const char* argument, const Napi::Value& value);

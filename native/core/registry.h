@@ -67,16 +67,16 @@ void register_kernel(Kernel<Problem> kernel) {
 /// The first kernel that can do the problem. Throws kUnsupported with every reason when there is none.
 template <class Problem>
 const Kernel<Problem>& choose_kernel(const Problem& problem, DeviceType device, const char* op) {
-  Error error(ErrorCode::kUnsupported, std::string(op) + ": no kernel of this build can do this call on " + device_name(device));
-  for (const Kernel<Problem>& kernel : kernels_of<Problem>(device)) {
-    if (passed_over(kernel.info)) {
-      error.rejected.push_back({kernel.info.name, "another kernel was asked for by name"});
-      continue;
-    }
-    std::optional<std::string> reason = kernel.info.unusable.empty() ? kernel.reject(kernel, problem) : kernel.info.unusable;
-    if (!reason) return kernel;
-    error.rejected.push_back({kernel.info.name, *reason});
+  const auto reason_against = [&](const Kernel<Problem>& kernel) -> std::optional<std::string> {
+    if (passed_over(kernel.info)) return "another kernel was asked for by name";
+    return kernel.info.unusable.empty() ? kernel.reject(kernel, problem) : kernel.info.unusable;
+  };
+  const std::vector<Kernel<Problem>>& kernels = kernels_of<Problem>(device);
+  for (const Kernel<Problem>& kernel : kernels) {
+    if (!reason_against(kernel)) return kernel;
   }
+  Error error(ErrorCode::kUnsupported, std::string(op) + ": no kernel of this build can do this call on " + device_name(device));
+  for (const Kernel<Problem>& kernel : kernels) error.rejected.push_back({kernel.info.name, reason_against(kernel).value_or("")});
   for (const Error::Rejection& r : error.rejected) error.message += "\n  " + r.kernel + ": " + r.reason;
   throw error;
 }

@@ -2,7 +2,7 @@ import { invoke, native, type NativeAttentionResult, type TensorHandle } from '.
 import type { DType } from '../../tensor/dtype'
 import { type HeadResult, attentionBounds, referenceHead } from './attention-reference'
 import type { Case, Check } from './case'
-import { attentionOptions, download, randomNumbers, upload, withHandles } from './data'
+import { attentionOptions, download, outAndLse, randomNumbers, upload, withHandles } from './data'
 
 /** One sequence: row r, head h of its tensors begins at (first row + r) · heads · dim + h · dim. */
 interface Sequence {
@@ -78,7 +78,7 @@ function attentionCase(
       })
       const qHandle = (shape: readonly number[]) => keep(upload(dtype, [...shape, numQoHeads, headDimQk], q))
       const result = layout === 'dense' ? dense() : layout === 'packed' ? packed() : paged()
-      const [outHandle, lseHandle] = [keep(result.out), keep(result.lse)]
+      const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]
       const head = (sequence: Sequence, h: number) => {
         const kvHead = Math.floor(h / (numQoHeads / numKvHeads))
         return referenceHead({
@@ -102,14 +102,14 @@ function attentionCase(
         const batch = sequences.length
         const kHandle = keep(upload(dtype, [batch, last.kvLen, numKvHeads, headDimQk], k))
         const vHandle = keep(upload(dtype, [batch, last.kvLen, numKvHeads, headDimVo], v))
-        return invoke(() => native.flashAttention(qHandle([batch, last.qoLen]), kHandle, vHandle, options, null, null))
+        return invoke(() => native.flashAttention(qHandle([batch, last.qoLen]), kHandle, vHandle, null, null, ...options))
       }
       function packed(): NativeAttentionResult {
         const kHandle = keep(upload(dtype, [totalKv, numKvHeads, headDimQk], k))
         const vHandle = keep(upload(dtype, [totalKv, numKvHeads, headDimVo], v))
         const qoIndptr = Int32Array.from([0, ...sequences.map((sequence) => sequence.qoBegin + sequence.qoLen)])
         const kvIndptr = Int32Array.from([0, ...sequences.map((sequence) => sequence.kvBegin + sequence.kvLen)])
-        return invoke(() => native.flashAttentionVarlen(qHandle([totalQo]), kHandle, vHandle, options, qoIndptr, kvIndptr))
+        return invoke(() => native.flashAttentionVarlen(qHandle([totalQo]), kHandle, vHandle, qoIndptr, kvIndptr, ...options))
       }
       function paged(): NativeAttentionResult {
         const pages = pagesOf(sequences)
@@ -117,7 +117,7 @@ function attentionCase(
         const values = keep(upload(dtype, [pages.count, pageSize, numKvHeads, headDimVo], pages.place(v, numKvHeads * headDimVo)))
         const [table, lens] = [keep(pages.table()), keep(pages.lens())]
         const query = qHandle([sequences.length, last.qoLen])
-        return invoke(() => native.pagedAttention(query, keys, values, table, lens, pages.maxKvLen, options, null))
+        return invoke(() => native.pagedAttention(query, keys, values, table, lens, pages.maxKvLen, null, ...options))
       }
     }),
   }

@@ -1,4 +1,4 @@
-import { invoke, native, type NativeAttentionOptions, type TensorHandle } from '../../native'
+import { invoke, native, type NativeAttentionOptions, type NativeAttentionResult, type TensorHandle } from '../../native'
 import { type DType, dtypeCode } from '../../tensor/dtype'
 import { roundTo } from './rounding'
 
@@ -41,9 +41,22 @@ export function download(handle: TensorHandle, length: number): Float32Array {
   return numbers
 }
 
-export function attentionOptions(options: Partial<NativeAttentionOptions> = {}): NativeAttentionOptions {
-  return {
-    causal: false, windowLeft: -1, windowRight: -1, softmaxScale: NaN, logitSoftcap: 0, alibiSlopes: null, sinks: null, returnLse: true, out: null,
-    ...options,
-  }
+export interface CaseOptions {
+  readonly causal?: boolean
+  readonly windowLeft?: number
+  readonly softmaxScale?: number
+  readonly logitSoftcap?: number
+  readonly alibiSlopes?: TensorHandle | null
+  readonly sinks?: TensorHandle | null
+}
+
+/** The options of a call that returns out and lse. */
+export function attentionOptions(options: CaseOptions): NativeAttentionOptions {
+  const { causal = false, windowLeft = -1, softmaxScale = NaN, logitSoftcap = 0, alibiSlopes = null, sinks = null } = options
+  return [causal, windowLeft, -1, softmaxScale, logitSoftcap, alibiSlopes, sinks, true, null]
+}
+
+/** What such a call returns. */
+export function outAndLse(result: NativeAttentionResult): readonly [out: TensorHandle, lse: TensorHandle] {
+  return result as readonly [TensorHandle, TensorHandle]
 }

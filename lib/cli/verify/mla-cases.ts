@@ -1,8 +1,8 @@
-import { invoke, native } from '../../native'
+import { invoke, native, type TensorHandle } from '../../native'
 import { attentionBounds, type HeadResult, referenceHead } from './attention-reference'
 import { pagesOf } from './attention-cases'
 import type { Case } from './case'
-import { attentionOptions, download, randomNumbers, upload, withHandles } from './data'
+import { attentionOptions, download, outAndLse, randomNumbers, upload, withHandles } from './data'
 
 interface LatentCase {
   readonly seed: number
@@ -31,9 +31,9 @@ function decodeCase(name: string, { seed, qoLen, kvLens, heads, rank, rope }: La
       const result = invoke(() => native.mlaDecode(
         keep(upload(dtype, [batch, qoLen, heads, rank], qNope)), keep(upload(dtype, [batch, qoLen, heads, rope], qPe)),
         keep(upload(dtype, [pages.count, 16, width], pages.place(latents, width))), keep(pages.table()), keep(pages.lens()), pages.maxKvLen,
-        attentionOptions({ causal: true, softmaxScale: scale }), null,
+        null, ...attentionOptions({ causal: true, softmaxScale: scale }),
       ))
-      const [outHandle, lseHandle] = [keep(result.out), keep(result.lse)]
+      const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]
       const out: number[] = []
       const lse = new Float64Array(batch * heads * qoLen)
       const results: HeadResult[][] = sequences.map((sequence, b) => Array.from({ length: heads }, (_, h) => {
@@ -70,9 +70,9 @@ function prefillCase(name: string, seed: number): Case {
       const result = invoke(() => native.mlaPrefill(
         keep(upload(dtype, [1, qoLen, heads, nope], qNope)), keep(upload(dtype, [1, qoLen, heads, rope], qPe)),
         keep(upload(dtype, [1, kvLen, heads, nope], kNope)), keep(upload(dtype, [1, kvLen, rope], kPe)), keep(upload(dtype, [1, kvLen, heads, vo], v)),
-        attentionOptions({ causal: true, softmaxScale: scale }), null, null,
+        null, null, ...attentionOptions({ causal: true, softmaxScale: scale }),
       ))
-      const [outHandle, lseHandle] = [keep(result.out), keep(result.lse)]
+      const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]
       const part = (data: Float64Array, row: number, h: number, dim: number) => data.subarray((row * heads + h) * dim, (row * heads + h + 1) * dim)
       const results = Array.from({ length: heads }, (_, h) => referenceHead({
         q: Array.from({ length: qoLen }, (_, i) => [...part(qNope, i, h, nope), ...part(qPe, i, h, rope)]),

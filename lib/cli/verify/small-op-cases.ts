@@ -1,4 +1,5 @@
-import { invoke, native, type NativeRopeOptions } from '../../native'
+import { invoke, native, type TensorHandle } from '../../native'
+import { nativeRopeOptions } from '../../ops/rope-config'
 import { dtypeCode } from '../../tensor/dtype'
 import type { Case } from './case'
 import { device, download, randomNumbers, upload, withHandles } from './data'
@@ -99,11 +100,9 @@ function ropeCase(name: string, seed: number, interleaved: boolean): Case {
     run: (dtype) => withHandles((keep) => {
       const x = randomNumbers(seed, batch * len * heads * width, dtype)
       const positions = Array.from({ length: batch * len }, (_, i) => (i * 37) % 4096)
-      const options: NativeRopeOptions = {
-        dim, interleaved, theta, scaling: '', factor: 1, lowFreqFactor: 1, highFreqFactor: 1, originalMaxPositions: 1, betaFast: 32, betaSlow: 1, magnitude: 1,
-      }
+      const options = nativeRopeOptions('config', { theta, interleaved }, dim)
       const positionsHandle = keep(upload('int32', [batch, len], positions))
-      const handle = keep(invoke(() => native.rope(keep(upload(dtype, [batch, len, heads, width], x)), positionsHandle, null, options)))
+      const handle = keep(invoke(() => native.rope(keep(upload(dtype, [batch, len, heads, width], x)), positionsHandle, null, ...options)))
       const y = x.slice()
       positions.forEach((position, token) => {
         for (let h = 0; h < heads; ++h) {
@@ -137,7 +136,7 @@ export const mergeCases: readonly Case[] = [{
       states.map((state) => keep(upload(dtype, [batch, len, heads, dim], state.out))),
       states.map((state) => keep(upload('float32', [batch, heads, len], state.lse))),
     ))
-    const [outHandle, lseHandle] = [keep(result.out), keep(result.lse)]
+    const [outHandle, lseHandle] = result.map(keep) as [TensorHandle, TensorHandle]
     const out = new Float64Array(batch * len * heads * dim)
     const lse = new Float64Array(batch * heads * len)
     for (let b = 0; b < batch; ++b) {

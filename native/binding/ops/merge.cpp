@@ -18,10 +18,7 @@ std::vector<Tensor> tensors(const Args& args, std::size_t i, const char* name) {
 Napi::Value merge_states_(const Napi::CallbackInfo& info) {
   const Args args(info, 2);
   const MergedState merged = merge_states(tensors(args, 0, "states"), tensors(args, 1, "states"));
-  Napi::Object result = Napi::Object::New(args.env());
-  result.Set("out", make_handle(args.env(), merged.out));
-  result.Set("lse", make_handle(args.env(), merged.lse));
-  return result;
+  return handle_pair(args.env(), make_handle(args.env(), merged.out), make_handle(args.env(), merged.lse));
 }
 
 }  // namespace

@@ -6,10 +6,10 @@ namespace attn::binding {
 namespace {
 
 Napi::Value mla_decode_(const Napi::CallbackInfo& info) {
-  const Args a(info, 8);
-  return attention_result(a, 6,
+  const Args a(info, 7 + kAttentionOptions);
+  return attention_result(a, 7,
                           mla_decode(a.tensor(0, "qNope"), a.tensor(1, "qPe"), a.tensor(2, "latents"), a.tensor(3, "pageTable"), a.tensor(4, "kvLens"),
-                                     a.integer(5, "maxKvLen"), attention_options(a, 6), a.host_ints(7, "qoLens")));
+                                     a.integer(5, "maxKvLen"), attention_options(a, 7), a.host_ints(6, "qoLens")));
 }
 
 Napi::Value mla_decode_plan_(const Napi::CallbackInfo& info) {
@@ -19,10 +19,10 @@ Napi::Value mla_decode_plan_(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value mla_prefill_(const Napi::CallbackInfo& info) {
-  const Args a(info, 8);
-  return attention_result(a, 5,
+  const Args a(info, 7 + kAttentionOptions);
+  return attention_result(a, 7,
                           mla_prefill(a.tensor(0, "qNope"), a.tensor(1, "qPe"), a.tensor(2, "kNope"), a.tensor(3, "kPe"), a.tensor(4, "v"),
-                                      attention_options(a, 5), a.optional_tensor(6, "kvLens"), a.host_ints(7, "qoLens")));
+                                      attention_options(a, 7), a.optional_tensor(5, "kvLens"), a.host_ints(6, "qoLens")));
 }
 
 }  // namespace
