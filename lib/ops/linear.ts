@@ -23,5 +23,5 @@ export function linear(x: FloatTensor, weight: FloatTensor, options?: LinearOpti
   const given = checkOptions('options', options, ['bias', 'out'])
   const [bias, out] = [optionalHandleOf('options.bias', given.bias), optionalHandleOf('options.out', given.out)]
   const result = invoke(() => native.linear(xHandle, weightHandle, bias, out))
-  return result === null ? given.out! : fromHandle(result, x.dtype, [...x.shape.slice(0, -1), weight.shape[0]!], x.device)
+  return result === null ? given.out! : fromHandle(result, x.dtype, x.shape.with(-1, weight.shape[0]!), x.device)
 }

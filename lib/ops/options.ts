@@ -62,7 +62,7 @@ export function attentionResult<L extends boolean>(
   result: NativeAttentionResult, q: FloatTensor, headDimVo: number, options: AttentionOptions<L> | undefined,
 ): AttentionResult<L> {
   const [outHandle, lse] = Array.isArray(result) ? (result as readonly [TensorHandle | null, TensorHandle]) : [result as TensorHandle | null, null]
-  const out = outHandle === null ? options!.out! : fromHandle(outHandle, q.dtype, q.shape.with(-1, headDimVo), q.device)
+  const out = outHandle === null ? options!.out! : fromHandle(outHandle, q.dtype, q.shape.at(-1) === headDimVo ? q.shape : q.shape.with(-1, headDimVo), q.device)
   if (lse === null) return { out } as AttentionResult<L>
   const [rows, heads] = [q.shape.at(-3)!, q.shape.at(-2)!]
   const lseShape = q.shape.length === 4 ? [q.shape[0]!, heads, rows] : [heads, rows]

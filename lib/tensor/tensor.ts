@@ -17,7 +17,8 @@ interface Facts<D extends DType> {
   readonly handle: TensorHandle
   readonly dtype: D
   readonly shape: Shape
-  readonly strides: readonly number[]
+  /** Absent where the elements are packed. */
+  readonly strides?: readonly number[]
   readonly device: DeviceId
   /** The host array behind a tensor made by `wrap`. */
   readonly wrapped?: ArrayBufferView
@@ -41,15 +42,11 @@ let factsOf: (tensor: object) => Facts<DType> | undefined
 export class Tensor<D extends DType = DType> implements Disposable {
   readonly #facts: Facts<D>
   #disposed = false
+  /** Worked out when asked for: most results of a decode step never are. */
+  #strides: readonly number[] | undefined
   readonly dtype: D
   readonly shape: Shape
-  /** In elements. */
-  readonly strides: readonly number[]
   readonly device: DeviceId
-  /** Number of elements. */
-  readonly size: number
-  /** Bytes of the elements, without gaps between them. */
-  readonly byteLength: number
 
   static {
     construct = (facts) => new Tensor(facts)
@@ -60,10 +57,8 @@ export class Tensor<D extends DType = DType> implements Disposable {
     this.#facts = facts
     this.dtype = facts.dtype
     this.shape = facts.shape
-    this.strides = facts.strides
+    this.#strides = facts.strides
     this.device = facts.device
-    this.size = sizeOf(facts.shape)
-    this.byteLength = this.size * bytesPerElement(facts.dtype)
   }
 
   /**
@@ -99,7 +94,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
     }
     markAsUntransferable(buffer)
     const handle = invoke(() => native.tensorWrap(dtypeCode(dtype), axes, bits))
-    return construct({ handle, dtype, shape: axes, strides: packedStrides(axes), device: 'cpu', wrapped: bits })
+    return construct({ handle, dtype, shape: axes, device: 'cpu', wrapped: bits })
   }
 
   /** Undefined contents. */
@@ -125,6 +120,21 @@ export class Tensor<D extends DType = DType> implements Disposable {
     const axes = checkShape('shape', shape, dtype)
     const start = checkInteger('options.seed', seed ?? 0, 0)
     return packed(dtype, axes, device, invoke(() => native.randn(device, dtypeCode(dtype), axes, start)))
+  }
+
+  /** In elements. */
+  get strides(): readonly number[] {
+    return (this.#strides ??= packedStrides(this.shape))
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+
+  /** Bytes of the elements, without gaps between them. */
+  get byteLength(): number {
+    return this.size * bytesPerElement(this.dtype)
   }
 
   get disposed(): boolean {
@@ -248,12 +258,12 @@ export type IndexTensor = Tensor<'int32'>
 // ── for the package's own files ──────────────────────────────────────────────────────────────────────────────────
 
 function packed<D extends DType>(dtype: D, shape: Shape, device: DeviceId, handle: TensorHandle): Tensor<D> {
-  return construct({ handle, dtype, shape, strides: packedStrides(shape), device })
+  return construct({ handle, dtype, shape, device })
 }
 
-/** A tensor that the addon allocated, packed. */
+/** A tensor that the addon allocated, packed. `shape` becomes its own, frozen. */
 export function fromHandle<D extends DType>(handle: TensorHandle, dtype: D, shape: readonly number[], device: DeviceId): Tensor<D> {
-  return packed(dtype, Object.freeze([...shape]), device, handle)
+  return packed(dtype, Object.freeze(shape), device, handle)
 }
 
 function checkLive(argument: string, tensor: Tensor, facts: Facts<DType>): void {
