@@ -20,10 +20,10 @@ void pause_briefly() {
 #endif
 }
 
-/// Spins for at most about 20 µs; true when `done` came true.
+/// Spins for at most about 100 µs; true when `done` came true.
 template <class Done>
 bool spin_until(Done done) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
   do {
     for (int i = 0; i < 64; ++i) {
       if (done()) return true;
@@ -52,7 +52,7 @@ void ThreadPool::start_workers(int threads) {
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   while (started_ < threads) {
-    auto* worker = new Worker{this, started_, generation_.load(std::memory_order_relaxed)};
+    auto* worker = new Worker{this, started_, gate_.load(std::memory_order_relaxed) >> 32};
     pthread_t id;
     if (pthread_create(&id, &attributes, &ThreadPool::main, worker) != 0) {
       delete worker;
@@ -72,24 +72,37 @@ void ThreadPool::run(int threads, std::int64_t count, Execution::Task task, void
     for (std::int64_t i = 0; i < count && !cancel->load(std::memory_order_relaxed); ++i) task(context, i, 0);
     return;
   }
+  // The gate is shut and nobody is inside: the job is ours to write.
+  task_ = task;
+  context_ = context;
+  cancel_ = cancel;
+  count_ = count;
+  wanted_ = threads;
+  next_.store(0, std::memory_order_relaxed);
   {
-    std::lock_guard lock(mutex_);
-    task_ = task;
-    context_ = context;
-    cancel_ = cancel;
-    count_ = count;
-    wanted_ = threads;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(started_ - 1, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);
+    std::lock_guard lock(mutex_);  // not between a worker's look and its sleep
+    gate_.store(((gate_.load(std::memory_order_relaxed) >> 32) + 1) << 32 | kOpen, std::memory_order_release);
   }
-  wake_.notify_all();
+  if (sleeping_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
   drain(0);
-  // Every thread passes through every generation, so that none can still hold this job when the next one begins.
-  const auto idle = [this] { return busy_.load(std::memory_order_acquire) == 0; };
-  if (spin_until(idle)) return;
+  // Who wakes up only now finds the gate shut: a thread that the system is slow to wake must not hold up the rest.
+  gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  const auto empty = [this] { return inside(gate_.load(std::memory_order_acquire)) == 0; };
+  if (spin_until(empty)) return;
   std::unique_lock lock(mutex_);
-  while (!idle()) done_.wait(lock);
+  while (!empty()) done_.wait(lock);
+}
+
+/// Enters the open job, if there is one that this thread has not been in.
+bool ThreadPool::enter(std::uint64_t& seen) {
+  std::uint64_t gate = gate_.load(std::memory_order_acquire);
+  while (is_open(gate) && gate >> 32 != seen) {
+    if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) {
+      seen = gate >> 32;
+      return true;
+    }
+  }
+  return false;
 }
 
 void* ThreadPool::main(void* worker) {
@@ -101,14 +114,16 @@ void* ThreadPool::main(void* worker) {
 
 void ThreadPool::work(int index, std::uint64_t seen) {
   for (;;) {
-    const auto changed = [&] { return generation_.load(std::memory_order_acquire) != seen; };
-    if (!spin_until(changed)) {
+    const auto entered = [&] { return enter(seen); };
+    if (!spin_until(entered)) {
       std::unique_lock lock(mutex_);
-      while (!changed()) wake_.wait(lock);
+      sleeping_.fetch_add(1, std::memory_order_relaxed);
+      while (!entered()) wake_.wait(lock);
+      sleeping_.fetch_sub(1, std::memory_order_relaxed);
     }
-    seen = generation_.load(std::memory_order_acquire);
     drain(index);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    const std::uint64_t left = gate_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+    if (inside(left) == 0 && !is_open(left)) {
       std::lock_guard lock(mutex_);  // not between the caller's look and its sleep
       done_.notify_one();
     }

@@ -28,10 +28,11 @@ class ThreadPool {
   struct Worker {
     ThreadPool* pool;
     int index;
-    std::uint64_t seen;  // the generation at its creation: it takes part in every later one
+    std::uint64_t seen;  // the job at its creation: it takes part in later ones
   };
   static void* main(void* worker);
   void work(int index, std::uint64_t seen);
+  bool enter(std::uint64_t& seen);
   void drain(int index);
   void start_workers(int threads);
 
@@ -40,16 +41,20 @@ class ThreadPool {
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<std::uint64_t> generation_{0};
+  // Number of the job (upper half), whether threads may still enter it (kOpen), and how many are inside.
+  static constexpr std::uint64_t kOpen = std::uint64_t{1} << 31;
+  static constexpr bool is_open(std::uint64_t gate) { return (gate & kOpen) != 0; }
+  static constexpr std::uint64_t inside(std::uint64_t gate) { return gate & (kOpen - 1); }
+  std::atomic<std::uint64_t> gate_{0};
+  std::atomic<int> sleeping_{0};
 
-  // The job of the current generation.
+  // The job. Written while the gate is shut and nobody is inside.
   Execution::Task task_ = nullptr;
   void* context_ = nullptr;
   const std::atomic<bool>* cancel_ = nullptr;
   std::int64_t count_ = 0;
   int wanted_ = 1;  // threads that take part
   std::atomic<std::int64_t> next_{0};
-  std::atomic<int> busy_{0};
 };
 
 /// Processors that this process may run on.
