@@ -13,7 +13,11 @@ constexpr std::int64_t kEnoughTasks = 32;        // kv heads are taken together 
 constexpr std::int64_t kMinSplitKeys = 512;      // of one kv head: a split's state is worth a key or two; its work should be worth many more
 constexpr std::int64_t kMinSharedKeys = 128;     // of several kv heads
 constexpr std::int64_t kHeadsBytes = 4096;       // rows of kv heads taken together: more bytes in a row make memory no faster
-constexpr std::int64_t kTileFloats = 64 * 1024;  // queries, logits and accumulator of a tile: half of a 512 KiB L2 cache
+constexpr std::int64_t kRowsFloats = 32 * 1024;  // queries, logits and accumulators of the direct path: a quarter of a 512 KiB L2 cache
+// Queries, logits and accumulator of a tile. They may leave the L2 cache, since chunks of rows stream them at a byte or two per cycle; packing
+// a block of keys and values for few rows costs more (a tenth of the time at 192 rows of 128 features).
+constexpr std::int64_t kTileFloats = 192 * 1024;
+constexpr std::int64_t kLatentRows = 192;        // of MLA's wide rows
 constexpr std::int64_t kRowStep = 48;            // a multiple of every instruction set's register tile
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
@@ -43,7 +47,7 @@ bool heads_interleaved(const AttentionProblem& p, const HeadRows& rows) {
 int heads_together(const AttentionProblem& p, std::int64_t rows, std::int64_t keys) {
   if (!heads_interleaved(p, p.k[0]) || !heads_interleaved(p, p.v)) return 1;
   const std::int64_t row_bytes = std::max(p.head_dim_qk, p.head_dim_vo) * dtype_size(p.v.dtype);
-  const std::int64_t fitting = std::min(kHeadsBytes / row_bytes, kTileFloats / 2 / (rows * (p.head_dim_qk + p.head_dim_vo + kTileKv)));
+  const std::int64_t fitting = std::min(kHeadsBytes / row_bytes, kRowsFloats / (rows * (p.head_dim_qk + p.head_dim_vo + kTileKv)));
   const std::int64_t tasks = div_up(p.num_kv_heads, std::clamp<std::int64_t>(fitting, 1, p.num_kv_heads));
   const std::int64_t heads = div_up(p.num_kv_heads, tasks);
   // All or one: some heads of a row of a few KiB are read no faster than one.
@@ -68,7 +72,7 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
     std::int64_t rows = std::clamp<std::int64_t>(fitting, kRowStep, kMaxTileRows);
     while (rows > kRowStep && div_up(part.rows, rows) * p.num_kv_heads < kTasksPerSequence) rows -= kRowStep;
     // All heads share MLA's latent rows: read and packed once for as many of them as a tile takes. Keys are split instead.
-    if (p.v_in_k) rows = kMaxTileRows;
+    if (p.v_in_k) rows = kLatentRows;
     part.tile_rows = static_cast<int>(std::min(rows, part.rows));
   }
   part.num_tiles = div_up(part.rows, part.tile_rows);

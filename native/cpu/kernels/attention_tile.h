@@ -30,7 +30,7 @@ struct AttentionTile {
 /// Keys per block of the online softmax.
 inline constexpr int kTileKv = 64;
 /// Rows of one tile, bounded further by the head dims.
-inline constexpr int kMaxTileRows = 192;
+inline constexpr int kMaxTileRows = 576;
 /// Query rows per kv head up to which keys are read as they lie instead of being packed for a matrix product.
 inline constexpr int kMaxDirectRows = 8;
 
