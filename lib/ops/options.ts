@@ -38,7 +38,9 @@ const windowKeys = ['left', 'right'] as const
  * Checks the options of an attention op and words them for the addon. `keys` are those that may be given: attentionKeys and
  * what the op itself looks after.
  */
-export function attentionOptions(options: object | undefined, defaults: { causal: boolean }, keys: readonly string[] = attentionKeys): NativeAttentionOptions {
+export function attentionOptions(
+  options: object | undefined, defaults: { causal: boolean }, keys: readonly string[] = attentionKeys,
+): NativeAttentionOptions {
   if (options === undefined) return [defaults.causal, -1, -1, Number.NaN, 0, null, null, false, null]
   const given = checkOptions('options', options as AnyOptions, keys as (keyof AnyOptions)[])
   const window = checkOptions('options.window', given.window, windowKeys)
@@ -62,7 +64,8 @@ export function attentionResult<L extends boolean>(
   result: NativeAttentionResult, q: FloatTensor, headDimVo: number, options: AttentionOptions<L> | undefined,
 ): AttentionResult<L> {
   const [outHandle, lse] = Array.isArray(result) ? (result as readonly [TensorHandle | null, TensorHandle]) : [result as TensorHandle | null, null]
-  const out = outHandle === null ? options!.out! : fromHandle(outHandle, q.dtype, q.shape.at(-1) === headDimVo ? q.shape : q.shape.with(-1, headDimVo), q.device)
+  const shape = q.shape.at(-1) === headDimVo ? q.shape : q.shape.with(-1, headDimVo)
+  const out = outHandle === null ? options!.out! : fromHandle(outHandle, q.dtype, shape, q.device)
   if (lse === null) return { out } as AttentionResult<L>
   const [rows, heads] = [q.shape.at(-3)!, q.shape.at(-2)!]
   const lseShape = q.shape.length === 4 ? [q.shape[0]!, heads, rows] : [heads, rows]

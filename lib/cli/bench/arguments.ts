@@ -1,6 +1,7 @@
 import { Argument, type Command, Option } from 'commander'
 import { parseCount, parseLengths, parseRatio, parseSeconds } from '../options'
 import { defaultPreset, presetNames } from '../presets'
+import { peerNames } from './peers/peer'
 import { benchOps, computeDTypes } from './request'
 
 /** The options of `bench`; what they mean together is request.ts's. */
@@ -23,6 +24,7 @@ export function addBenchOptions(command: Command): Command {
     .option('--threads <count>', 'threads of the CPU device (default: all cores)', parseCount)
     .option('--rounds <count>', 'rounds per case, at most', parseCount, 20)
     .option('--seconds <budget>', 'time for all of it: what does not fit is left out and named', parseSeconds, 40)
+    .addOption(new Option('--peer <library>', 'time prefill and decode beside it: onnxruntime (onnxruntime-node) or torch (a python3)').choices(peerNames))
     .optionsGroup('Output:')
     .option('--html <file>', 'also write a page with charts that needs no network')
     .option('--save', 'also write bench/results/<machine>.json under the current folder')

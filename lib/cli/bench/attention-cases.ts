@@ -5,6 +5,7 @@ import type { FloatTensor } from '../../tensor/tensor'
 import { bytesPerElement } from '../../tensor/dtype'
 import type { Check } from '../verify/case'
 import { type BenchCase, type CaseTensors, openCase, readPart, sampleOf } from './case'
+import type { AttentionShape } from './peers/peer'
 import type { BenchSettings } from './request'
 import { attentionCheck } from './sampled-attention'
 
@@ -22,6 +23,10 @@ function attentionCounts(settings: BenchSettings, qoLen: number, kvLen: number, 
   }
 }
 
+function shapeOf({ batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype }: BenchSettings, qoLen: number, kvLen: number, causal: boolean): AttentionShape {
+  return { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, causal, dtype }
+}
+
 function inputs(tensors: CaseTensors, settings: BenchSettings, qoLen: number, kvLen: number) {
   const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo } = settings
   return {
@@ -35,7 +40,7 @@ function inputs(tensors: CaseTensors, settings: BenchSettings, qoLen: number, kv
 export function prefillCase(settings: BenchSettings, length: number): BenchCase {
   const { causal } = settings
   return {
-    op: 'prefill', length, ...attentionCounts(settings, length, length, visiblePairs(length, causal)),
+    op: 'prefill', length, ...attentionCounts(settings, length, length, visiblePairs(length, causal)), attention: shapeOf(settings, length, length, causal),
     open: () => openCase(settings, (tensors) => {
       const made = inputs(tensors, settings, length, length)
       const run = () => { flashAttention(made.q, made.k, made.v, { causal, out: made.out }) }
@@ -46,7 +51,7 @@ export function prefillCase(settings: BenchSettings, length: number): BenchCase 
 
 export function decodeCase(settings: BenchSettings, length: number): BenchCase {
   return {
-    op: 'decode', length, ...attentionCounts(settings, 1, length, length),
+    op: 'decode', length, ...attentionCounts(settings, 1, length, length), attention: shapeOf(settings, 1, length, false),
     open: () => openCase(settings, (tensors) => {
       const made = inputs(tensors, settings, 1, length)
       const run = () => { flashAttention(made.q, made.k, made.v, { out: made.out }) }

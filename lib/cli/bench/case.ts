@@ -1,5 +1,6 @@
 import { type FloatTensor, Tensor } from '../../tensor/tensor'
 import type { Check } from '../verify/case'
+import type { AttentionShape } from './peers/peer'
 import type { BenchOp, BenchSettings } from './request'
 
 /** One call to time. */
@@ -10,6 +11,8 @@ export interface BenchCase {
   readonly flops: number
   /** Of one call: every input read once, every output written once. */
   readonly bytes: number
+  /** For the ops that other libraries have as well. */
+  readonly attention?: AttentionShape
   /** Makes the tensors. */
   readonly open: () => OpenCase
 }

@@ -25,7 +25,24 @@ function draw(id, columns, series, xLabel, yLabel) {
     axes: [axis(xLabel), axis(yLabel)], series: [{ label: xLabel, value: (u, value) => tidy(value) }, ...series],
   }, columns, place)
 }
+function drawBeside() {
+  const place = document.getElementById('beside')
+  if (!place) return
+  place.replaceChildren()
+  const labels = data.besideLabels, most = Math.max(1, ...data.beside.slice(1).flat().filter((value) => value != null))
+  const series = (label, i, more) => ({ label, stroke: hue(i), fill: hue(i), width: 1, value: (u, value) => tidy(value), ...more })
+  new uPlot({
+    width: place.clientWidth, height: 340, padding: [12, 16, 0, 0], cursor: { drag: { x: false, y: false } },
+    scales: { x: { time: false, range: () => [-0.6, labels.length - 0.4] }, y: { range: () => [0, most * 1.15] } },
+    axes: [{ ...axis(''), size: 64, rotate: labels.length > 6 ? -35 : 0, splits: () => labels.map((_, i) => i), values: () => labels }, axis('times faster')],
+    series: [{ label: 'case', value: (u, value) => labels[value] ?? '–' },
+      series('end to end', 0, { paths: uPlot.paths.bars({ size: [0.5, 60] }), points: { show: false } }),
+      series('kernel alone', 1, { paths: () => null, points: { show: true, size: 9, fill: hue(1), stroke: style('text') } }),
+      { label: 'as fast', stroke: style('text'), width: 1.5, dash: [6, 5], points: { show: false }, value: (u, value) => tidy(value) }],
+  }, [...data.beside, labels.map(() => 1)], place)
+}
 function drawAll() {
+  drawBeside()
   const roofs = data.roofs.map((label, i) => ({ label, stroke: style(i === 0 ? 'text' : 'muted'), width: 1.5, dash: i === 0 ? [] : [6, 5],
     points: { show: false }, value: (u, value) => tidy(value) }))
   draw('roofline', data.roofline, [...roofs, ...data.ops.map((name, i) => op(name, i, false))], 'FLOP per byte', 'GFLOP/s')

@@ -1,8 +1,9 @@
 import { bytes } from '../report/format'
 import { chartPage, escape, figure, notesSection } from '../report/page'
 import { pageScript } from './page-script'
-import { callRows, caseColumns, caseRow, peakRows } from './rows'
-import type { BenchReport } from './report'
+import { caseLabel } from './label'
+import { callRows, caseColumns, caseRow, peakRows, peerColumns, peerRows } from './rows'
+import type { BenchReport, CaseReport } from './report'
 import { isRate } from './roofline'
 
 /** The result as one self-contained page. */
@@ -16,7 +17,7 @@ ${figure('roofline', 'Roofline', 'what each case computes per second, by operati
 ${figure('speed', 'Speed over length', 'share of the measured peak that binds each case, by tokens; both axes logarithmic')}
 </section>
 <section><h2>Cases</h2>${table(caseColumns(cases), cases.map((entry) => caseRow(entry, cases)))}</section>
-<section><h2>Measured peaks</h2>${table(['', '1 thread', 'all threads', ''], peakRows(machine))}</section>
+${besidePeer(cases)}<section><h2>Measured peaks</h2>${table(['', '1 thread', 'all threads', ''], peakRows(machine))}</section>
 <section><h2>From JavaScript</h2>${table(['', ''], callRows(report.calls))}</section>
 ${notesSection(notes)}
 <footer>${escape(`${report.package.name} ${report.package.version}`)}</footer>`
@@ -34,6 +35,16 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return `<div class="scroll"><table><thead>${cells('th', head)}</thead><tbody>${rows.map((row) => cells('td', row)).join('')}</tbody></table></div>`
 }
 
+function besidePeer(cases: readonly CaseReport[]): string {
+  const rows = peerRows(cases)
+  if (rows.length === 0) return ''
+  const [first] = cases.flatMap(({ peer }) => peer ?? [])
+  const caption = 'how many times faster the package is, end to end and by the kernels alone; both took turns, ratios are taken round by round'
+  return `<section class="charts">${figure('beside', `Beside ${first?.name ?? ''} ${first?.version ?? ''}`, caption)}</section>
+<section><h2>Beside ${escape(first?.name ?? '')}</h2>${table(peerColumns, rows)}</section>
+`
+}
+
 /** Columns of numbers, the first one their x. Cases without operations have no place under a roofline. */
 function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
   const ops = [...new Set(cases.map(({ op }) => op))]
@@ -44,6 +55,7 @@ function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
   const x = counted.length === 0 ? [] : [...new Set([...spread, ridge, Math.min(...spread, ridge) / 2, Math.max(...spread, ridge) * 2])].sort((a, b) => a - b)
   const roof = (bandwidth: number) => x.map((at) => Math.min(peaks.multiplyAdd.all, at * bandwidth) / 1e9)
   const cache = isRate(peaks.cacheRead) ? [roof(peaks.cacheRead.all)] : []
+  const compared = cases.filter(({ peer }) => peer !== undefined)
   const lengths = [...new Set(cases.map(({ length }) => length))].sort((a, b) => a - b)
   const at = (name: string, find: (entry: (typeof cases)[number]) => boolean) => cases.find((entry) => entry.op === name && find(entry))
   const rate = (name: string) => x.map((value) => {
@@ -55,6 +67,12 @@ function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
     return found ? found.share * 100 : null
   })
   return {
+    ...(compared.length > 0 && {
+      besideLabels: compared.map(caseLabel),
+      beside: [
+        compared.map((_, i) => i), compared.map(({ peer }) => peer?.endToEnd?.ratio.median ?? null), compared.map(({ peer }) => peer?.kernel.ratio.median),
+      ],
+    }),
     ops,
     roofs: ['peak from memory', ...cache.map(() => 'peak from cache')],
     roofline: [x, roof(peaks.memoryRead.all), ...cache, ...ops.map(rate)],

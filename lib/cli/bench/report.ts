@@ -1,4 +1,5 @@
 import type { Spread } from '../compare/report'
+import type { PeerReport } from './peers/peer'
 import type { BenchOp, BenchSettings } from './request'
 
 /** The best of several samples, per second; on one thread and on all. */
@@ -61,6 +62,8 @@ export interface CaseReport {
   readonly errorShare: number
   /** With --compare. */
   readonly relative?: number
+  /** With --peer. */
+  readonly peer?: PeerReport
 }
 
 /** What a call costs from JavaScript, in seconds. */

@@ -2,6 +2,7 @@ import { ArgumentError } from '../../errors'
 import type { DeviceId } from '../../devices'
 import type { ComputeDType } from '../compare/request'
 import { tripleOf } from '../compare/triple'
+import type { PeerName } from './peers/peer'
 import { type Preset, type PresetName, presets } from '../presets'
 
 export const benchOps = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'rope', 'norm', 'linear', 'merge', 'append'] as const
@@ -29,6 +30,7 @@ export interface BenchOptions {
   readonly html?: string
   readonly save?: true
   readonly compare?: string
+  readonly peer?: PeerName
   readonly failBelow?: number
 }
 

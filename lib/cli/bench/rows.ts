@@ -1,5 +1,6 @@
-import { exact, seconds, short, spread } from '../report/format'
+import { exact, seconds, short, spread, times } from '../report/format'
 import { caseLabel } from './label'
+import type { PairedTimes } from './peers/peer'
 import type { Absent, BenchMachine, CallCosts, CaseReport, Rate } from './report'
 import { isRate } from './roofline'
 
@@ -37,6 +38,20 @@ export function caseRow(entry: CaseReport, cases: readonly CaseReport[]): string
     entry.flops === 0 ? '–' : giga(entry.flopRate), giga(entry.byteRate),
     percent(entry.share), entry.bound, ...(isCompared(cases) ? [entry.relative === undefined ? '–' : entry.relative.toFixed(2)] : []),
   ]
+}
+
+export const peerColumns = ['case', 'peer', 'end to end', 'ours', 'faster by', 'kernel', 'ours', 'faster by', 'its other ways']
+
+/** One line per case that was timed beside a peer. */
+export function peerRows(cases: readonly CaseReport[]): string[][] {
+  return cases.flatMap((entry) => {
+    if (entry.peer === undefined) return []
+    const { name, version, op, endToEnd, kernel, others } = entry.peer
+    const pair = (of: PairedTimes | undefined) => (of === undefined ? ['–', '–', '–'] : shown(of))
+    const shown = ({ peer, ours, ratio }: PairedTimes) => [seconds(peer.median), seconds(ours.median), `${times(ratio.median)} ${spread(ratio)}`]
+    const ways = others.map((other) => `${other.op}: ${'refused' in other ? other.refused : seconds(other.seconds)}`)
+    return [[caseLabel(entry), `${name} ${version} ${op}`, ...pair(endToEnd), ...pair(kernel), ways.join('; ')]]
+  })
 }
 
 export function callRows({ enqueue, read, timerIdle, timerPrefill }: CallCosts): string[][] {

@@ -13,6 +13,8 @@ import { measureCalls } from './calls'
 import { caseOf } from './cases'
 import { caseLabel } from './label'
 import { bestOf, lastCacheBytes, measurePeaks } from './machine'
+import { measureBeside } from './peers/beside'
+import { openPeer } from './peers/open'
 import { type Measured, measureCase } from './measure'
 import { benchPage } from './page'
 import type { BenchMachine, BenchReport, CaseReport } from './report'
@@ -21,6 +23,9 @@ import { roofline } from './roofline'
 import { terminalReport } from './terminal'
 
 const now = () => performance.now() / 1000
+
+/** Share of a case's time for the package alone; what is left goes to the rounds beside a peer. */
+const alone = 0.3
 
 export async function runBench(ops: readonly BenchOp[], options: BenchOptions): Promise<void> {
   const settings = settingsOf(options, checkDevice('--device', options.device))
@@ -40,6 +45,7 @@ async function bench(ops: readonly BenchOp[], options: BenchOptions, settings: B
   const end = began + options.seconds
   if (options.threads !== undefined) devices.setNumThreads(options.threads)
   const device = devices.get(settings.device)
+  const peer = options.peer && openPeer(options.peer)
   const progress = startProgress()
   const notes: string[] = []
   try {
@@ -54,10 +60,17 @@ async function bench(ops: readonly BenchOp[], options: BenchOptions, settings: B
     const measured: Measured[] = []
     for (const [i, entry] of planned.entries()) {
       announce(progress, caseLabel(entry), (now() - began) / options.seconds)
-      const deadline = now() + (last - now()) / (planned.length - i)
+      const share = (last - now()) / (planned.length - i)
+      const deadline = now() + share * (peer && entry.attention ? alone : 1)
       const result = await measureCase(entry, settings, before, { rounds: options.rounds, deadline, last })
-      if (typeof result === 'string') notes.push(`${caseLabel(entry)} was left out of the ${options.seconds} s for measuring: ${result}. More time: --seconds.`)
-      else measured.push(result)
+      if (typeof result === 'string') {
+        notes.push(`${caseLabel(entry)} was left out of the ${options.seconds} s for measuring: ${result}. More time: --seconds.`)
+        continue
+      }
+      const rounds = { rounds: options.rounds, deadline: deadline + share * (1 - alone) }
+      const beside = peer && entry.attention && (await measureBeside(peer, entry.attention, settings, rounds))
+      if (typeof beside === 'string') notes.push(`${caseLabel(entry)} beside ${peer?.name ?? ''}: ${beside}`)
+      measured.push(typeof beside === 'object' ? { ...result, peer: beside } : result)
     }
     announce(progress, 'measuring calls', (now() - began) / options.seconds)
     const calls = await measureCalls(settings)

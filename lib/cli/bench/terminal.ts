@@ -2,7 +2,7 @@ import { bytes } from '../report/format'
 import { plainTable } from '../report/plain-table'
 import { colorsFor } from '../style'
 import type { BenchReport } from './report'
-import { callRows, caseColumns, caseRow, peakRows } from './rows'
+import { callRows, caseColumns, caseRow, peakRows, peerColumns, peerRows } from './rows'
 
 type Colors = ReturnType<typeof colorsFor>
 
@@ -11,10 +11,12 @@ export function terminalReport(report: BenchReport, stream: { readonly isTTY?: b
   const { machine, cases, calls, notes } = report
   const titles = (texts: readonly string[]) => texts.map((text) => colors.cyan(text))
   const columns = caseColumns(cases)
+  const beside = peerRows(cases)
   const sections = [
     heading(report, colors),
     plainTable(titles(['measured peak', '1 thread', 'all threads', '']), peakRows(machine), ['left', 'right', 'right', 'left']),
     ...(cases.length === 0 ? [] : [plainTable(titles(columns), cases.map((entry) => caseRow(entry, cases)), columns.map(align))]),
+    ...(beside.length === 0 ? [] : [plainTable(titles(peerColumns), beside, peerColumns.map(align))]),
     plainTable(titles(['from JavaScript', '']), callRows(calls), ['left', 'left']),
     ...(notes.length === 0 ? [] : [notes.map((note) => `Note: ${note}`).join('\n')]),
   ]
@@ -22,7 +24,7 @@ export function terminalReport(report: BenchReport, stream: { readonly isTTY?: b
 }
 
 function align(column: string): 'left' | 'right' {
-  return ['case', 'kernel', 'bound by'].includes(column) ? 'left' : 'right'
+  return ['case', 'kernel', 'bound by', 'peer', 'its other ways'].includes(column) ? 'left' : 'right'
 }
 
 function heading({ machine, settings }: BenchReport, colors: Colors): string {

@@ -1,0 +1,161 @@
+import { performance } from 'node:perf_hooks'
+import { setTimeout } from 'node:timers/promises'
+import { devices } from '../../../devices'
+import { flashAttention } from '../../../ops/flash-attention'
+import { Tensor, type FloatTensor } from '../../../tensor/tensor'
+import { CommandError } from '../../command-error'
+import { spreadOf } from '../../compare/spread'
+import type { BenchSettings } from '../request'
+import type { AttentionInputs, AttentionShape, PairedTimes, Peer, PeerReport, PeerVariant, Refusal } from './peer'
+
+/** A sample is as many calls as take this long, after calls that do not count: who had no turn for a while has cold caches and sleeping threads. */
+const sampleSeconds = 0.02
+const warmSeconds = 0.02
+const maxCalls = 400
+/** Threads of the one that had its turn stop spinning meanwhile; without this the other would pay for them. */
+const settleMs = 20
+
+const now = () => performance.now() / 1000
+
+/** Times one shape beside a peer until `deadline`, at least three rounds; a text says why it was left out. */
+export async function measureBeside(
+  peer: Peer, shape: AttentionShape, settings: Pick<BenchSettings, 'device'>, budget: { readonly rounds: number; readonly deadline: number },
+): Promise<PeerReport | string> {
+  const ours = await Ours.create(shape, settings)
+  const opened = await peer.open(shape, ours.inputs, devices.get(settings.device).units)
+  try {
+    const refusals = opened.filter((variant): variant is Refusal => 'refused' in variant)
+    const variants = opened.filter((variant): variant is PeerVariant => 'run' in variant)
+    const timed: { variant: PeerVariant; seconds: number }[] = []
+    for (const variant of variants) {
+      checkSame(`${peer.name} ${variant.op}`, shape, await variant.run(), await ours.endToEnd())
+      await setTimeout(settleMs)
+      const call = variant.outside ? variant.runRecorded : variant.run
+      timed.push({ variant, seconds: Math.min(await clocked(call), await clocked(call)) })
+    }
+    timed.sort((a, b) => a.seconds - b.seconds)
+    const [best, ...others] = timed
+    if (best === undefined) return refusals.map(({ op, refused }) => `${op}: ${refused}`).join('; ')
+    const times = await inTurns(ours, best.variant, best.seconds, budget)
+    return {
+      name: peer.name, version: peer.version, op: best.variant.op, ...times,
+      others: [...others.map(({ variant: { op }, seconds }) => ({ op, seconds })), ...refusals],
+    }
+  } finally {
+    for (const variant of opened) if ('run' in variant) await variant[Symbol.asyncDispose]()
+    ours[Symbol.dispose]()
+  }
+}
+
+/** The package's side: wrapped host arrays in and a host array out, or the op alone. */
+class Ours implements Disposable {
+  readonly #shape: AttentionShape
+  readonly #device: BenchSettings['device']
+  readonly #made: readonly [q: FloatTensor, k: FloatTensor, v: FloatTensor, out: FloatTensor]
+
+  static async create(shape: AttentionShape, { device }: Pick<BenchSettings, 'device'>): Promise<Ours> {
+    const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = shape
+    const normal = (seed: number, axes: readonly number[]): FloatTensor => Tensor.randn(axes, { dtype, device, seed })
+    const q = normal(1, [batch, qoLen, numQoHeads, headDimQk])
+    const k = normal(2, [batch, kvLen, numKvHeads, headDimQk])
+    const v = normal(3, [batch, kvLen, numKvHeads, headDimVo])
+    const out: FloatTensor = Tensor.empty([batch, qoLen, numQoHeads, headDimVo], { dtype, device })
+    const bits = async (tensor: FloatTensor) => (await tensor.readBits()) as Float32Array | Uint16Array
+    return new Ours(shape, device, [q, k, v, out], { q: await bits(q), k: await bits(k), v: await bits(v) })
+  }
+
+  private constructor(
+    shape: AttentionShape, device: BenchSettings['device'], made: readonly [FloatTensor, FloatTensor, FloatTensor, FloatTensor],
+    readonly inputs: AttentionInputs,
+  ) {
+    this.#shape = shape
+    this.#device = device
+    this.#made = made
+  }
+
+  async endToEnd(): Promise<Float32Array | Uint16Array> {
+    const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype, causal } = this.#shape
+    const host = (bits: Float32Array | Uint16Array, axes: readonly number[]) => Tensor.wrap(bits as Uint16Array, axes, dtype as 'float16').to(this.#device)
+    const q = host(this.inputs.q, [batch, qoLen, numQoHeads, headDimQk])
+    const k = host(this.inputs.k, [batch, kvLen, numKvHeads, headDimQk])
+    const v = host(this.inputs.v, [batch, kvLen, numKvHeads, headDimVo])
+    const { out } = flashAttention(q, k, v, { causal })
+    const bits = await out.readBits()
+    for (const tensor of [q, k, v, out]) tensor.dispose()
+    return bits as Float32Array | Uint16Array
+  }
+
+  async alone(): Promise<void> {
+    const [q, k, v, out] = this.#made
+    flashAttention(q, k, v, { causal: this.#shape.causal, out })
+    await devices.synchronize(this.#device)
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of this.#made) tensor.dispose()
+  }
+}
+
+async function clocked(run: () => Promise<unknown>): Promise<number> {
+  const began = now()
+  await run()
+  return now() - began
+}
+
+/** Rounds of samples in rotating order: ours and the peer's, end to end and kernels alone. */
+async function inTurns(
+  ours: Ours, variant: PeerVariant, seconds: number, budget: { readonly rounds: number; readonly deadline: number },
+): Promise<Pick<PeerReport, 'endToEnd' | 'kernel'>> {
+  const calls = Math.min(maxCalls, Math.max(1, Math.ceil(sampleSeconds / seconds)))
+  const samples = { endToEnd: { ours: [] as number[], peer: [] as number[] }, kernel: { ours: [] as number[], peer: [] as number[] } }
+  const warm = Math.min(maxCalls, Math.ceil(warmSeconds / seconds))
+  const sample = async (run: () => Promise<unknown>) => {
+    for (let call = 0; call < warm; ++call) await run()
+    const began = now()
+    for (let call = 0; call < calls; ++call) await run()
+    return (now() - began) / calls
+  }
+  await ours.alone()
+  let recorded = 0
+  for (let round = 0; round < budget.rounds && (round < 3 || now() < budget.deadline); ++round) {
+    const turns = [
+      ...(variant.outside ? [] : [
+        async () => { samples.endToEnd.ours.push(await sample(() => ours.endToEnd())) },
+        async () => { samples.endToEnd.peer.push(await sample(() => variant.run())) },
+      ]),
+      async () => { samples.kernel.ours.push(await sample(() => ours.alone())) },
+      async () => { await sample(() => variant.runRecorded()); ++recorded },
+    ]
+    for (let turn = 0; turn < turns.length; ++turn) {
+      await turns[(turn + round) % turns.length]!()
+      await setTimeout(settleMs)
+    }
+  }
+  const kernelTimes = (await variant.kernelTimes()).slice(-recorded * (warm + calls))
+  for (let end = warm + calls; end <= kernelTimes.length; end += warm + calls) samples.kernel.peer.push(mean(kernelTimes.slice(end - calls, end)))
+  return { ...(!variant.outside && { endToEnd: paired(samples.endToEnd) }), kernel: paired(samples.kernel) }
+}
+
+function mean(numbers: readonly number[]): number {
+  return numbers.reduce((sum, value) => sum + value, 0) / numbers.length
+}
+
+function paired({ ours, peer }: { readonly ours: readonly number[]; readonly peer: readonly number[] }): PairedTimes {
+  return { ours: spreadOf(ours), peer: spreadOf(peer), ratio: spreadOf(ours.map((time, round) => (peer[round] ?? NaN) / time)) }
+}
+
+/** Both have to have computed the same: no figure stands beside another calculation's. */
+function checkSame(what: string, { dtype }: AttentionShape, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
+  const [a, b] = [theirs, ours].map((bits) => numbersOf(bits, dtype))
+  const bound = (dtype === 'float32' ? 1e-4 : 1e-2) * b!.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  if (a!.length !== b!.length) throw new CommandError(`${what} gives ${a!.length} numbers where ${b!.length} were expected`)
+  const wrong = a!.findIndex((value, i) => !(Math.abs(value - b![i]!) <= bound))
+  if (wrong < 0) return
+  throw new CommandError(`${what} computes something else: number ${wrong} is ${a![wrong]}, expected ${b![wrong]} within ${bound.toExponential(1)}`)
+}
+
+function numbersOf(bits: Float32Array | Uint16Array, dtype: AttentionShape['dtype']): Float32Array {
+  if (bits instanceof Float32Array) return bits
+  using tensor = Tensor.fromBits(bits, [bits.length], { dtype: dtype as 'float16' })
+  return tensor.readSync() as Float32Array
+}
