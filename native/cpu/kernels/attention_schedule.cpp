@@ -17,6 +17,7 @@ constexpr std::int64_t kRowsFloats = 32 * 1024;  // queries, logits and accumula
 // Queries, logits and accumulator of a tile. They may leave the L2 cache, since chunks of rows stream them at a byte or two per cycle; packing
 // a block of keys and values for few rows costs more (a tenth of the time at 192 rows of 128 features).
 constexpr std::int64_t kTileFloats = 192 * 1024;
+constexpr std::int64_t kTasksPerThread = 6;
 constexpr std::int64_t kLatentRows = 192;        // of MLA's wide rows
 constexpr std::int64_t kRowStep = 48;            // a multiple of every instruction set's register tile
 constexpr float kNone = -std::numeric_limits<float>::infinity();
@@ -60,7 +61,21 @@ std::int64_t splits_of(const AttentionProblem& p, const Partition& part, std::in
   return std::clamp<std::int64_t>(div_up(keys, min_split_keys(part.heads)), 1, wanted);
 }
 
-Partition partition_of(const AttentionProblem& p, AttentionPath path, const SequenceSpan& s) {
+std::int64_t most_tile_rows(const AttentionProblem& p) {
+  const std::int64_t fitting = kTileFloats / (p.head_dim_qk + p.head_dim_vo + kTileKv) / kRowStep * kRowStep;
+  return std::clamp<std::int64_t>(fitting, kRowStep, kMaxTileRows);
+}
+
+/// Tiles as tall as leaves every thread enough of them: keys are packed once per tile. A row's result is the same in any tile.
+void widen_tiles(const AttentionProblem& p, Partition& part, int threads) {
+  std::int64_t rows = most_tile_rows(p);
+  while (rows > part.tile_rows && div_up(part.rows, rows) * p.num_kv_heads * p.batch < kTasksPerThread * threads) rows -= kRowStep;
+  part.tile_rows = static_cast<int>(std::min(std::max<std::int64_t>(rows, part.tile_rows), part.rows));
+  part.num_tiles = div_up(part.rows, part.tile_rows);
+}
+
+/// The cut over the keys follows from the sequence's own shape alone; that over the rows may follow the number of threads.
+Partition partition_of(const AttentionProblem& p, AttentionPath path, const SequenceSpan& s, int threads) {
   Partition part;
   part.rows = s.qo_len * p.group_size;
   if (part.rows == 0) return part;
@@ -68,8 +83,7 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
   if (part.direct) {
     part.tile_rows = static_cast<int>(part.rows);
   } else {
-    const std::int64_t fitting = kTileFloats / (p.head_dim_qk + p.head_dim_vo + kTileKv) / kRowStep * kRowStep;
-    std::int64_t rows = std::clamp<std::int64_t>(fitting, kRowStep, kMaxTileRows);
+    std::int64_t rows = most_tile_rows(p);
     while (rows > kRowStep && div_up(part.rows, rows) * p.num_kv_heads < kTasksPerSequence) rows -= kRowStep;
     // All heads share MLA's latent rows: read and packed once for as many of them as a tile takes. Keys are split instead.
     if (p.v_in_k) rows = kLatentRows;
@@ -83,6 +97,7 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
   if (part.direct) part.heads = heads_together(p, part.rows, end - begin);
   part.split_keys = round_up(div_up(end - part.keys.begin, splits_of(p, part, end - begin)), kTileKv);
   part.num_splits = div_up(end - part.keys.begin, part.split_keys);
+  if (!part.direct && !p.v_in_k && part.num_splits == 1) widen_tiles(p, part, threads);
   return part;
 }
 
@@ -238,7 +253,7 @@ std::int64_t planned_splits(const AttentionProblem& problem, AttentionPath path)
   std::int64_t splits = 1;
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     const SequenceSpan span = longest_span(problem, b);
-    splits = std::max(splits, most_splits(problem, partition_of(problem, path, span), span));
+    splits = std::max(splits, most_splits(problem, partition_of(problem, path, span, 1), span));
   }
   return splits;
 }
@@ -248,7 +263,7 @@ std::size_t attention_workspace(const AttentionProblem& problem, const Attention
   std::int64_t floats = 0;
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     const SequenceSpan span = longest_span(problem, b);
-    const Partition part = partition_of(problem, path, span);
+    const Partition part = partition_of(problem, path, span, num_threads);
     space.cover(problem, functions, part);
     const std::int64_t splits = most_splits(problem, part, span);
     if (splits > 1) floats += problem.num_kv_heads * part.num_tiles * splits * state_floats(problem, part.tile_rows);
@@ -261,7 +276,7 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
   std::vector<SequenceWork> sequences(problem.batch);
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     sequences[b].span = sequence_span(problem, b);
-    sequences[b].part = partition_of(problem, path, sequences[b].span);
+    sequences[b].part = partition_of(problem, path, sequences[b].span, execution.num_threads);
     space.cover(problem, functions, sequences[b].part);
   }
 

@@ -183,7 +183,10 @@ void attention_tile(const AttentionTile& t) {
 
     const bool row_by_row = edge && poison != 0;  // NaN compares unequal
     for (int first = row_first; first < row_end; first += kChunkRows) {
-      add_block(t, scratch, block, {lo, hi}, first, static_cast<int>(min_of(first + kChunkRows, row_end)), row_by_row);
+      const int end = static_cast<int>(min_of(first + kChunkRows, row_end));
+      // Of an edge block only the keys that these rows see: half of a diagonal block is nobody's.
+      const KeyRange seen = edge ? KeyRange{row_keys(first).begin, row_keys(end - 1).end} : KeyRange{lo, hi};
+      add_block(t, scratch, block, seen, first, end, row_by_row);
     }
   }
 }
