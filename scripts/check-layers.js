@@ -12,6 +12,7 @@ const nativeRooms = {
   compat: [],
   core: ['core'],
   cpu: ['core', 'cpu'],
+  cuda: ['core', 'cuda'],
   binding: ['core', 'cpu', 'binding'],
 }
 /** What a source of each room may include with <>; everything else of the system is free. */
