@@ -8,9 +8,18 @@
 
 namespace attn::cuda {
 
-struct AttentionParams {
+struct AttentionPlainParams {
   AttentionProblem problem;  // qo_indptr, kv_indptr and qo_lens are device memory here
+  std::int64_t num_row_tiles = 0;
+  std::int64_t num_chunks = 0;     // of the value features
+  std::int64_t num_work_items = 0;  // batch · num_kv_heads · num_chunks · num_row_tiles
+  bool vector_keys = false;        // key rows can be read 16 bytes at a time
+  bool staged_queries = false;     // query rows fit in shared memory
 };
-static_assert(std::is_trivially_copyable_v<AttentionParams> && sizeof(AttentionParams) < 4096, "a kernel parameter is at most 4 KiB");
+static_assert(std::is_trivially_copyable_v<AttentionPlainParams> && sizeof(AttentionPlainParams) < 4096, "a kernel parameter is at most 4 KiB");
+
+/// Rows of a block (one per warp) and value features of a work item.
+inline constexpr int kPlainRows = 4;
+inline constexpr int kPlainChunk = 256;
 
 }  // namespace attn::cuda
