@@ -107,6 +107,8 @@ export const optionCases: readonly AttentionCase[] = [
   attentionCase({ batch: 4, qoLen: 3, kvLen: 90, options: { kvLens: [90, 1, 0, 64] } }),
   attentionCase({ batch: 4, qoLen: 3, kvLen: 90, options: { kvLens: [90, 1, 0, 64], causal: true } }),
   attentionCase({ batch: 3, qoLen: 1, kvLen: 900, options: { kvLens: [899, 257, 2], causal: true } }),
+  // Far fewer keys than there could be, with rows enough for several tiles: what was planned for the most has to do for them.
+  attentionCase({ batch: 2, qoLen: 300, kvLen: 2100, headDimQk: 32, options: { kvLens: [130, 2099], causal: true } }),
   // All at once.
   attentionCase({
     batch: 2, qoLen: 17, kvLen: 150, numQoHeads: 6, numKvHeads: 2, headDimQk: 96, headDimVo: 64,

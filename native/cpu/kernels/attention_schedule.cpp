@@ -31,7 +31,8 @@ struct Partition {
   std::int64_t rows = 0;  // per kv head
   int tile_rows = 1;
   int heads = 1;               // kv heads that one task takes together
-  std::int64_t num_tiles = 0;  // per kv head
+  std::int64_t num_tiles = 0;      // per kv head
+  std::int64_t planned_tiles = 0;  // the same before tiles were widened for the threads at hand: what splits are planned by
   std::int64_t num_splits = 1;
   KeyRange keys{0, 0};          // visible to any row; begin is a multiple of kTileKv
   std::int64_t split_keys = 0;  // a multiple of kTileKv
@@ -57,8 +58,20 @@ int heads_together(const AttentionProblem& p, std::int64_t rows, std::int64_t ke
 
 /// Into how many parts `keys` keys are split at most. Never falls as the number of keys grows.
 std::int64_t splits_of(const AttentionProblem& p, const Partition& part, std::int64_t keys) {
-  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.num_tiles * div_up(p.num_kv_heads, part.heads)), 1);
+  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.planned_tiles * div_up(p.num_kv_heads, part.heads)), 1);
   return std::clamp<std::int64_t>(div_up(keys, min_split_keys(part.heads)), 1, wanted);
+}
+
+/// Upper bound of num_splits for any kv_len up to the sequence's own.
+std::int64_t most_splits(const AttentionProblem& p, const Partition& part, const SequenceSpan& s) {
+  if (part.rows == 0) return 1;
+  return splits_of(p, part, visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0));
+}
+
+/// What is known of a sequence before the work runs: its rows, and the most keys that it can have.
+SequenceSpan longest_span(AttentionProblem problem, std::int64_t b) {
+  problem.kv_lens = nullptr;
+  return sequence_span(problem, b);
 }
 
 std::int64_t most_tile_rows(const AttentionProblem& p) {
@@ -89,7 +102,7 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
     if (p.v_in_k) rows = kLatentRows;
     part.tile_rows = static_cast<int>(std::min(rows, part.rows));
   }
-  part.num_tiles = div_up(part.rows, part.tile_rows);
+  part.num_tiles = part.planned_tiles = div_up(part.rows, part.tile_rows);
   const std::int64_t begin = std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0);
   const std::int64_t end = visible_keys(p, s, s.qo_len - 1).end;
   if (begin >= end) return part;
@@ -97,20 +110,9 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
   if (part.direct) part.heads = heads_together(p, part.rows, end - begin);
   part.split_keys = round_up(div_up(end - part.keys.begin, splits_of(p, part, end - begin)), kTileKv);
   part.num_splits = div_up(end - part.keys.begin, part.split_keys);
-  if (!part.direct && !p.v_in_k && part.num_splits == 1) widen_tiles(p, part, threads);
+  // By the most keys that there can be: the workspace was measured before the lengths were known.
+  if (!part.direct && !p.v_in_k && most_splits(p, part, longest_span(p, s.index)) == 1) widen_tiles(p, part, threads);
   return part;
-}
-
-/// Upper bound of num_splits for any kv_len up to the sequence's own.
-std::int64_t most_splits(const AttentionProblem& p, const Partition& part, const SequenceSpan& s) {
-  if (part.rows == 0) return 1;
-  return splits_of(p, part, visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0));
-}
-
-/// What is known of a sequence before the work runs: its rows, and the most keys that it can have.
-SequenceSpan longest_span(AttentionProblem problem, std::int64_t b) {
-  problem.kv_lens = nullptr;
-  return sequence_span(problem, b);
 }
 
 /// Floats of one tile's state: accumulator, max, sum.
