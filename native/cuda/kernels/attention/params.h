@@ -11,15 +11,21 @@ namespace attn::cuda {
 struct AttentionPlainParams {
   AttentionProblem problem;  // qo_indptr, kv_indptr and qo_lens are device memory here
   std::int64_t num_row_tiles = 0;
-  std::int64_t num_chunks = 0;     // of the value features
+  std::int64_t num_chunks = 0;      // of the value features
   std::int64_t num_work_items = 0;  // batch · num_kv_heads · num_chunks · num_row_tiles
-  bool vector_keys = false;        // key rows can be read 16 bytes at a time
-  bool staged_queries = false;     // query rows fit in shared memory
+  bool vector_keys = false;         // key rows can be read 16 bytes at a time
+  bool staged_queries = false;      // query rows fit in shared memory
 };
 static_assert(std::is_trivially_copyable_v<AttentionPlainParams> && sizeof(AttentionPlainParams) < 4096, "a kernel parameter is at most 4 KiB");
 
 /// Rows of a block (one per warp) and value features of a work item.
 inline constexpr int kPlainRows = 4;
 inline constexpr int kPlainChunk = 256;
+
+/// Floats from one staged query row to the next: rows of two warps share no 16 bytes.
+#ifdef __CUDACC__
+__host__ __device__
+#endif
+constexpr int plain_query_stride(int head_dim_qk) { return (head_dim_qk + 3) / 4 * 4; }
 
 }  // namespace attn::cuda

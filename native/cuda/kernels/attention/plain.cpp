@@ -41,7 +41,7 @@ void run_plain(const AttentionProblem& problem, Execution& execution) {
   if (params.num_work_items == 0) return;
   params.problem = upload_problem(problem, gpu);
   params.vector_keys = vector_rows(problem.k[0]) && (problem.num_parts == 1 || vector_rows(problem.k[1]));
-  const std::int64_t staged = static_cast<std::int64_t>(problem.head_dim_qk) * kPlainRows * sizeof(float);
+  const std::int64_t staged = static_cast<std::int64_t>(plain_query_stride(problem.head_dim_qk)) * kPlainRows * sizeof(float);
   params.staged_queries = staged <= kMaxStagedBytes;
   Grid grid;
   grid.x = static_cast<unsigned>(std::min(params.num_work_items, kMaxGrid));

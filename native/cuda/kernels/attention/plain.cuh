@@ -3,7 +3,7 @@
 //   s[j] = q · k[j];  p = exp(s - max);  O = O · exp(old max - max) + Σ p[j] v[j];  out = O / Σ p
 // A warp owns one query row of one kv head's group and kPlainChunk value features; a lane owns one of 32 keys for the logits, then
 // every 32nd feature for the values. Rows of a block share a kv head, so that its keys come from the L1 cache but once.
-// Shared memory: the queries as float32, kPlainRows · head_dim_qk · 4 bytes, or none where that is more than 48 KiB.
+// At most 128 registers (4 blocks per multiprocessor), no spills. Shared memory: the queries as float32, 4 · kPlainRows · head_dim_qk bytes, or none where that is more than 48 KiB.
 // Work per row: 2 · kv_len · (head_dim_qk · chunks + head_dim_vo) operations on CUDA cores, no tensor cores. Keys that a row does not
 // see are not read.
 
@@ -26,9 +26,7 @@ struct PlainRow {
   const float* queries;  // this warp's staged row
   std::int64_t kv_head, head, i;
 
-  __device__ const KV* kv_row(const HeadRows& rows, std::int64_t j) const {
-    return reinterpret_cast<const KV*>(rows.data) + span.kv_row(p, rows, j) + kv_head * rows.head_stride;
-  }
+  __device__ std::int64_t kv_offset(const HeadRows& rows, std::int64_t j) const { return span.kv_row(p, rows, j) + kv_head * rows.head_stride; }
 
   __device__ std::int64_t query_offset(const HeadRows& q) const { return span.qo_row(p, q, i) + head * q.head_stride; }
 
@@ -38,7 +36,7 @@ struct PlainRow {
     for (int part = 0; part < p.num_parts; ++part) {
       const HeadRows& q = p.q[part];
       const HeadRows& k = p.k[part];
-      const KV* key = kv_row(k, j);
+      const KV* key = reinterpret_cast<const KV*>(k.data) + kv_offset(k, j);
       if (params.vector_keys && params.staged_queries) {
         for (int d = 0; d < k.dim; d += kVector) {
           alignas(16) KV piece[kVector];
@@ -77,11 +75,11 @@ struct PlainRow {
 #pragma unroll
       for (int f = 0; f < kFeatures; ++f) acc[f] *= factor;
 
-      const std::int64_t value_row = reinterpret_cast<std::int64_t>(kv_row(p.v, min_of(j, end - 1)));
+      const std::int64_t value_row = kv_offset(p.v, min_of(j, end - 1));
       const int count = static_cast<int>(min_of(32, end - block));
       for (int t = 0; t < count; ++t) {
         const float weight = __shfl_sync(kFullWarp, probability, t);
-        const KV* value = reinterpret_cast<const KV*>(__shfl_sync(kFullWarp, value_row, t));
+        const KV* value = reinterpret_cast<const KV*>(p.v.data) + __shfl_sync(kFullWarp, value_row, t);
 #pragma unroll
         for (int f = 0; f < kFeatures; ++f) {
           const int d = first + f * 32 + lane;
@@ -108,7 +106,7 @@ __device__ __forceinline__ void attention_plain(const AttentionPlainParams& para
   extern __shared__ float staged[];
   const AttentionProblem& p = params.problem;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* queries = staged + warp * p.head_dim_qk;
+  float* queries = staged + warp * plain_query_stride(p.head_dim_qk);
   for (std::int64_t item = blockIdx.x; item < params.num_work_items; item += gridDim.x) {
     const std::int64_t tile = item % params.num_row_tiles;
     const std::int64_t chunk = item / params.num_row_tiles % params.num_chunks;

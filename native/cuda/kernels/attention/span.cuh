@@ -35,10 +35,11 @@ struct Span {
   /// Element offset of kv row j, head 0. A page entry that names no page reads page 0, as on the CPU.
   __device__ std::int64_t kv_row(const AttentionProblem& p, const HeadRows& rows, std::int64_t j) const {
     if (!pages) return (p.kv_indptr ? kv_begin * rows.row_stride : index * rows.sequence_stride) + j * rows.row_stride;
-    const std::int64_t slot = j / p.page_size;
+    // Lengths fit in 32 bits, and a 64-bit division is a subroutine.
+    const std::uint32_t slot = static_cast<std::uint32_t>(j) / static_cast<std::uint32_t>(p.page_size);
     std::int64_t page = pages[slot];
     if (page < 0 || page >= p.num_pages) page = 0;
-    return page * rows.sequence_stride + (j - slot * p.page_size) * rows.row_stride;
+    return page * rows.sequence_stride + (j - static_cast<std::int64_t>(slot) * p.page_size) * rows.row_stride;
   }
   /// Keys [begin, end) that query row i sees; empty when begin >= end.
   __device__ std::int64_t seen_begin(const AttentionProblem& p, std::int64_t i) const {
