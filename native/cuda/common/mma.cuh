@@ -19,7 +19,12 @@ __device__ inline void ldmatrix_x4(std::uint32_t (&fragments)[4], std::uint32_t 
                : "memory");
 }
 
-/// The same, each matrix transposed: for operands that lie with k as their rows.
+/// Two matrices, whose addresses lanes 0 to 15 give.
+__device__ inline void ldmatrix_x2(std::uint32_t (&fragments)[2], std::uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(fragments[0]), "=r"(fragments[1]) : "r"(address) : "memory");
+}
+
+/// Four again, each matrix transposed: for operands that lie with k as their rows.
 __device__ inline void ldmatrix_x4_transposed(std::uint32_t (&fragments)[4], std::uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(fragments[0]), "=r"(fragments[1]), "=r"(fragments[2]), "=r"(fragments[3])

@@ -1,0 +1,24 @@
+#pragma once
+// The parameter of the split-KV kernels of attention_split and mla_decode and of their combine kernels; shared by host and device.
+
+#include <cstdint>
+#include <type_traits>
+
+#include "core/attention.h"
+
+namespace attn::cuda {
+
+/// Sequence b, kv head h, split s of its keys, row r = i · group_size + (query head within the group): the partial output is
+/// outs[(((b · kv heads + h) · num_splits + s) · max_rows + r) · head_dim_vo …], weighed by exp2 of the same entry of lses.
+struct SplitParams {
+  AttentionProblem problem;  // qo_indptr, kv_indptr and qo_lens are device memory here
+  float* outs;               // workspace
+  float* lses;               // workspace, base 2
+  std::int64_t max_rows;     // qo_len · group_size
+  std::int32_t split_len;    // keys
+  std::int32_t num_splits;   // of the longest sequence
+  std::int32_t row_tiles;
+};
+static_assert(std::is_trivially_copyable_v<SplitParams> && sizeof(SplitParams) < 4096, "a kernel parameter is at most 4 KiB");
+
+}  // namespace attn::cuda

@@ -1,0 +1,30 @@
+#pragma once
+// The host's half of the split-KV kernels: what they take, how keys are split, workspace and launches. Used by attention_split and mla_decode.
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "core/attention.h"
+#include "cuda/kernels/attention_split/tiles.h"
+#include "cuda/launch.h"
+
+namespace attn::cuda {
+
+/// Why no split-KV kernel reads these queries, keys and values: element types, adjacency, alignment. Nothing when they do.
+std::optional<std::string> split_inputs_missing(const AttentionProblem& problem);
+
+/// Keys per split: a constant of the head counts. A sequence is so cut in the same places whatever its length, the batch
+/// around it and the device, and its result keeps its bits. Where few kv heads give few blocks, splits are shorter.
+std::int64_t split_len(const AttentionProblem& problem);
+std::int64_t num_splits(const AttentionProblem& problem);
+
+/// Blocks of the split kernel; a launch takes up to 2³¹ - 1.
+std::int64_t split_blocks(const AttentionProblem& problem, int tile_rows);
+
+std::size_t split_workspace(const AttentionProblem& problem);
+
+/// Kernels are named <op>_<f16 or bf16>_<tile> and <op>_<f16 or bf16>_combine.
+void run_split(const AttentionProblem& problem, const char* op, const std::string& tile_name, const SplitTile& tile, CudaExecution& gpu);
+
+}  // namespace attn::cuda

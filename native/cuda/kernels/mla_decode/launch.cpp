@@ -1,0 +1,64 @@
+// Absorbed MLA on tensor cores with split keys: the registry row, and the choice of the tile by rows and shared memory.
+
+#include <limits>
+
+#include "core/registry.h"
+#include "cuda/kernels/attention_split/plan.h"
+#include "cuda/kernels/register_kernels.h"
+
+namespace attn::cuda {
+namespace {
+
+constexpr const char* kOp = "mla_decode";
+
+struct NamedTile {
+  const char* name;
+  SplitTile tile;
+};
+#define ATTN_NAMED(name, ...) {#name, SplitTile{__VA_ARGS__}},
+constexpr NamedTile kTiles[] = {ATTN_MLA_DECODE_TILES(ATTN_NAMED)};  // from most rows to fewest
+#undef ATTN_NAMED
+constexpr const NamedTile& kSmallest = kTiles[std::size(kTiles) - 1];
+
+/// The tile with the fewest rows that holds all, else the one with the most rows that the device's shared memory allows.
+const NamedTile& tile_for(const AttentionProblem& p, int shared_bytes) {
+  const NamedTile* best = &kSmallest;
+  for (const NamedTile& named : kTiles) {
+    if (named.tile.shared_bytes() > shared_bytes) continue;
+    if (best == &kSmallest || named.tile.rows() >= p.qo_len * p.group_size) best = &named;
+  }
+  return *best;
+}
+
+std::optional<std::string> reject(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p) {
+  if (auto reason = split_inputs_missing(p)) return reason;
+  if (p.head_dim_vo > kSmallest.tile.dim_vo || p.head_dim_qk > kSmallest.tile.dim_qk) {
+    return "takes kvLoraRank up to " + std::to_string(kSmallest.tile.dim_vo) + " and rows up to " + std::to_string(kSmallest.tile.dim_qk);
+  }
+  if (split_blocks(p, kSmallest.tile.rows()) > std::numeric_limits<std::int32_t>::max()) return "more blocks than a launch can have";
+  return std::nullopt;
+}
+
+std::size_t workspace(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p, int) { return split_workspace(p); }
+
+void run(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p, Execution& execution) {
+  auto& gpu = static_cast<CudaExecution&>(execution);
+  const NamedTile& named = tile_for(p, gpu.device().max_shared_per_block);
+  run_split(p, kOp, named.name, named.tile, gpu);
+}
+
+std::int64_t splits(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p) { return num_splits(p); }
+
+}  // namespace
+
+void register_mla_decode_kernels() {
+  Kernel<MlaDecodeProblem> kernel;
+  kernel.info = {"mla_decode_sm80", "mlaDecode", DeviceType::kCuda, "sm80", static_cast<DTypeMask>(mask_of(DType::kFloat16) | mask_of(DType::kBFloat16)), "8 to 512", ""};
+  kernel.reject = reject;
+  kernel.workspace = workspace;
+  kernel.run = run;
+  kernel.splits = splits;
+  register_kernel(std::move(kernel));
+}
+
+}  // namespace attn::cuda
