@@ -4,7 +4,8 @@
 // ... update-benchmarks.js --check   says whether it is current; ends with 1 where it is not
 const fs = require('node:fs')
 const path = require('node:path')
-const { callRows, caseColumns, caseRow, peakRows } = require('../dist/cli/bench/rows.js')
+const { callRows, caseColumns, caseRow, peakRows, peerColumns, peerRows } = require('../dist/cli/bench/rows.js')
+const { sweepColumns, sweepRows, targetColumns, targetRows } = require('../dist/cli/bench/targets/rows.js')
 
 const root = path.join(__dirname, '..')
 const file = path.join(root, 'docs', 'benchmarks.md')
@@ -26,13 +27,33 @@ if (process.argv.includes('--check')) {
   fs.writeFileSync(file, after)
 }
 
-function section({ machine, settings, cases, calls, date, package: { version } }) {
+function section(report) {
+  return report.targets ? targetsSection(report) : benchSection(report)
+}
+
+function targetsSection(report) {
+  const { machine, date, sweep, package: { version } } = report
+  const facts = `Version ${version}, ${date.slice(0, 10)}, node ${machine.node}, ${machine.platform}, load before ${machine.load.toFixed(1)}.`
+  const tables = [
+    table(['', '1 thread', 'all threads', ''], peakRows(machine)),
+    table(targetColumns, targetRows(report)),
+    ...(sweep.length === 0 ? [] : [`Beside onnxruntime ${versionOf(sweep)}:\n\n${table(sweepColumns, sweepRows(sweep))}`]),
+  ]
+  return `### Targets: ${machine.name}, ${machine.arch}, ${machine.threads} threads\n\n${facts}\n\n${tables.join('\n')}`
+}
+
+function versionOf(sweep) {
+  return sweep.map(({ peer }) => peer.version).find(Boolean) ?? ''
+}
+
+function benchSection({ machine, settings, cases, calls, date, package: { version } }) {
   const { dtype, batch, preset } = settings
   const where = `node ${machine.node}, ${machine.platform}, load before ${machine.load.toFixed(1)}`
   const facts = `Version ${version}, ${date.slice(0, 10)}, ${where}; ${dtype}, batch ${batch}, shape of ${preset}.`
   const tables = [
     table(['', '1 thread', 'all threads', ''], peakRows(machine)),
     table(caseColumns(cases), cases.map((entry) => caseRow(entry, cases))),
+    ...(cases.some((entry) => entry.peer) ? [table(peerColumns, peerRows(cases))] : []),
     table(['from JavaScript', ''], callRows(calls)),
   ]
   return `### ${machine.name}, ${machine.arch}, ${machine.threads} threads\n\n${facts}\n\n${tables.join('\n')}`

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander'
-import { addBenchOptions } from './bench/arguments'
+import { addBenchOptions, addTargetsOptions } from './bench/arguments'
 import type { BenchOp, BenchOptions } from './bench/request'
 import type * as Bench from './bench/run'
+import type * as Targets from './bench/targets/run'
+import type { TargetsOptions } from './bench/targets/run'
 import type * as Build from './build'
 import { addCompareOptions } from './compare/arguments'
 import type { CompareOptions } from './compare/request'
@@ -55,6 +57,13 @@ function program(): Command {
   ]))
     .addOption(json())
     .action(async (ops: BenchOp[], options: BenchOptions) => { await (require('./bench/run') as typeof Bench).runBench(ops, options) })
+
+  addTargetsOptions(command(root, 'targets', 'measure this version against the targets of its CPU kernels, and beside onnxruntime', [
+    'targets --threads 2',
+    'targets --peer --save',
+  ]))
+    .addOption(json())
+    .action(async (options: TargetsOptions) => { await (require('./bench/targets/run') as typeof Targets).runTargets(options) })
 
   command(root, 'build', 'compile the native addon on this machine (CMake 3.22 or newer, a C++20 compiler)', ['build'])
     .action(() => { (require('./build') as typeof Build).runBuild() })

@@ -31,3 +31,14 @@ export function addBenchOptions(command: Command): Command {
     .option('--compare <file>', 'beside an earlier --json or --save of the same options')
     .option('--fail-below <ratio>', 'end with status 1 when a case has less than this share of its efficiency in --compare', parseRatio)
 }
+
+/** The options of `targets`, whose shapes are given. */
+export function addTargetsOptions(command: Command): Command {
+  return command
+    .option('--device <id>', 'device to measure', 'cpu')
+    .option('--threads <count>', 'threads of the CPU device (default: all cores)', parseCount)
+    .option('--rounds <count>', 'rounds per case, at most', parseCount, 20)
+    .option('--seconds <budget>', 'time for all of it, about', parseSeconds, 60)
+    .option('--peer', 'also a sweep of shapes beside onnxruntime-node', false)
+    .option('--save', 'also write bench/results/<machine>-targets.json under the current folder')
+}

@@ -1,11 +1,14 @@
 import { readFileSync, readdirSync } from 'node:fs'
+import { loadavg } from 'node:os'
+import { join } from 'node:path'
+import { arch, platform } from 'node:process'
 import type { DeviceInfo } from '../../devices'
 import { UnsupportedError } from '../../errors'
 import { invoke, native, type TensorHandle } from '../../native'
 import { dtypeCode } from '../../tensor/dtype'
 import { CommandError } from '../command-error'
 import { bytes } from '../report/format'
-import type { Absent, Peaks, Rate } from './report'
+import type { Absent, BenchMachine, Peaks, Rate } from './report'
 import { isRate } from './roofline'
 
 type Kind = Parameters<typeof native.probe>[1]
@@ -28,6 +31,19 @@ export function lastCacheBytes(folder = '/sys/devices/system/cpu/cpu0/cache'): n
   } catch {
     return null
   }
+}
+
+export function machineFacts({ id, name, arch: isa, units, totalMemory }: DeviceInfo): Omit<BenchMachine, 'peaks'> {
+  return {
+    device: id, name, arch: isa, threads: units, totalMemory, cacheBytes: lastCacheBytes(), node: process.versions.node, platform: `${platform}-${arch}`,
+    load: loadavg()[0] ?? 0,
+  }
+}
+
+/** 'AMD EPYC', 2 threads, avx2 -> bench/results/amd-epyc-2-threads-avx2.json */
+export function resultFile({ name, threads, arch: isa }: BenchMachine, what = ''): string {
+  const slug = `${name} ${threads} threads ${isa} ${what}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '')
+  return join('bench', 'results', `${slug}.json`)
 }
 
 /** Measures the peaks of the device on one thread and on all that it computes with, in about `seconds`. */

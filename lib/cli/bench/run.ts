@@ -1,9 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { loadavg } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { performance } from 'node:perf_hooks'
-import { arch, platform } from 'node:process'
-import { type DeviceInfo, checkDevice, devices } from '../../devices'
+import { checkDevice, devices } from '../../devices'
 import { CommandError } from '../command-error'
 import { packageFacts } from '../package-facts'
 import { type Progress, startProgress } from '../progress'
@@ -12,7 +10,7 @@ import { type Baseline, checkComparable, readBaseline, relativeTo } from './base
 import { measureCalls } from './calls'
 import { caseOf } from './cases'
 import { caseLabel } from './label'
-import { bestOf, lastCacheBytes, measurePeaks } from './machine'
+import { bestOf, machineFacts, measurePeaks, resultFile } from './machine'
 import { measureBeside } from './peers/beside'
 import { openPeer } from './peers/open'
 import { type Measured, measureCase } from './measure'
@@ -98,18 +96,8 @@ function announce(progress: Progress, text: string, share: number): void {
   progress.advance(share)
 }
 
-function machineFacts({ id, name, arch: isa, units, totalMemory }: DeviceInfo): Omit<BenchMachine, 'peaks'> {
-  return {
-    device: id, name, arch: isa, threads: units, totalMemory, cacheBytes: lastCacheBytes(), node: process.versions.node, platform: `${platform}-${arch}`,
-    load: loadavg()[0] ?? 0,
-  }
-}
-
-/** 'AMD EPYC', 2 threads, avx2 -> bench/results/amd-epyc-2-threads-avx2.json */
 function save(report: BenchReport): void {
-  const { name, threads, arch: isa } = report.machine
-  const slug = `${name} ${threads} threads ${isa}`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '')
-  const file = join('bench', 'results', `${slug}.json`)
+  const file = resultFile(report.machine)
   write(file, `${JSON.stringify(report, null, 2)}\n`)
   process.stderr.write(`saved ${file}\n`)
 }

@@ -1,0 +1,38 @@
+import type { Spread } from '../../compare/report'
+import type { PeerReport } from '../peers/peer'
+import type { BenchMachine, Bound } from '../report'
+
+export interface TargetResult {
+  readonly name: string
+  readonly kernels: readonly string[]
+  readonly time: Spread
+  readonly flopRate: number
+  readonly byteRate: number
+  readonly bound: Bound
+  /** What was asked for: '75% of the multiply-add peak'. */
+  readonly target: string
+  /** What was measured, in the same words. */
+  readonly measured: string
+  readonly met: boolean
+}
+export interface SweepResult {
+  readonly op: string
+  readonly length: number
+  readonly heads: string
+  readonly causal: boolean
+  /** A text says why the peer was not timed. */
+  readonly peer: PeerReport | string
+}
+export interface TargetsReport {
+  readonly package: { readonly name: string; readonly version: string }
+  /** ISO 8601. */
+  readonly date: string
+  readonly machine: BenchMachine
+  readonly targets: readonly TargetResult[]
+  /** The time of one thread over that of two. */
+  readonly speedup: Spread
+  /** Seconds from the call of an op to its return. */
+  readonly enqueue: Readonly<Record<string, number>>
+  readonly sweep: readonly SweepResult[]
+  readonly notes: readonly string[]
+}
