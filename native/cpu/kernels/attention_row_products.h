@@ -12,7 +12,7 @@ ATTN_INLINE void prefetch_row(const std::byte* row, std::int64_t bytes) {
 
 /// Other rows of the same keys have fetched what there is to fetch.
 struct NoPrefetch {
-  ATTN_INLINE void at_key(std::int64_t, bool) {}
+  ATTN_INLINE void at_key(std::int64_t) {}
 };
 
 /// One head: at key j of the block the row key_rows[j], which lies ahead, and the key's own value, needed once the logits are done.
@@ -21,7 +21,7 @@ struct HeadPrefetch {
   const std::byte* const* value_rows;
   std::int64_t key_bytes, value_bytes;
 
-  ATTN_INLINE void at_key(std::int64_t j, bool) {
+  ATTN_INLINE void at_key(std::int64_t j) {
     prefetch_row(key_rows[j], key_bytes);
     prefetch_row(value_rows[j], value_bytes);
   }
@@ -36,8 +36,7 @@ struct SharedPrefetch {
   int num_heads;
   int head = 0;
 
-  ATTN_INLINE void at_key(std::int64_t, bool is_new) {
-    if (!is_new) return;
+  ATTN_INLINE void at_key(std::int64_t) {
     prefetch_row(*key_rows + head * key_head_bytes, key_bytes);
     prefetch_row(*value_rows + head * value_head_bytes, value_bytes);
     if (++head < num_heads) return;
@@ -54,51 +53,82 @@ struct HeadBlock {
   std::int64_t dim;
 };
 
+/// sums[r, i] += q[r] · key[i], lane by lane: each key is loaded and converted once for all rows; the queries are dealt as
+/// load_pair<T>() deals.
+template <class T, int kRows, int kKeys>
+ATTN_INLINE void multiply_rows(const float* queries, std::int64_t query_stride, const T* const (&key)[kKeys], std::int64_t dim, Vec (&sums)[kLanes]) {
+  constexpr int kTogether = kKeys < 2 ? kKeys : 2;  // more would not leave registers enough
+  std::int64_t d = 0;
+  for (; d + 2 * kLanes <= dim; d += 2 * kLanes) {
+#pragma GCC unroll 16
+    for (int first = 0; first < kKeys; first += kTogether) {
+      Vec k[kTogether][2];
+#pragma GCC unroll 2
+      for (int i = 0; i < kTogether; ++i) load_pair(key[first + i] + d, k[i]);
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          const Vec q = load(queries + r * query_stride + d + half * kLanes);
+#pragma GCC unroll 2
+          for (int i = 0; i < kTogether; ++i) sums[r * kKeys + first + i] = q * k[i][half] + sums[r * kKeys + first + i];
+        }
+      }
+    }
+  }
+  for (; d < dim; d += kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kKeys; ++i) {
+      const Vec k = d + kLanes <= dim ? load(key[i] + d) : load_partial(key[i] + d, dim - d);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) sums[r * kKeys + i] = load(queries + r * query_stride + d) * k + sums[r * kKeys + i];
+    }
+  }
+}
+
 /// logits[r, j] of kRows rows for the keys [lo, hi): kLanes sums at a time, of kRows rows and kLanes / kRows keys.
 template <class T, int kRows, class Prefetch>
 void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& keys, std::int64_t lo, std::int64_t hi, float* logits, Prefetch& prefetch) {
   constexpr int kKeys = kLanes / kRows;
-  const std::int64_t whole = keys.dim / kLanes * kLanes;
   Prefetch ahead = prefetch;  // a copy can stay in registers
-  for (std::int64_t j = lo; j < hi; j += kKeys) {
-    const T* key[kKeys];
+  const std::byte* const* rows = keys.rows;
+  const T* key[kKeys];
+  std::int64_t j = lo;
+  for (; j + kKeys <= hi; j += kKeys) {
 #pragma GCC unroll 16
     for (int i = 0; i < kKeys; ++i) {
-      const std::int64_t n = min_of(j + i, hi - 1);  // beyond the end: the last key again, its result is dropped
-      key[i] = reinterpret_cast<const T*>(keys.rows[n] + keys.offset);
-      ahead.at_key(n, j + i < hi);
+      key[i] = reinterpret_cast<const T*>(rows[j + i] + keys.offset);
+      ahead.at_key(j + i);
     }
     Vec sums[kLanes] = {};
-    for (std::int64_t d = 0; d < whole; d += kLanes) {
+    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums);
+    const Vec dots = reduce_add_each(sums);
 #pragma GCC unroll 16
-      for (int i = 0; i < kKeys; ++i) {
-        const Vec k = load(key[i] + d);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) sums[r * kKeys + i] = load(queries + r * query_stride + d) * k + sums[r * kKeys + i];
-      }
+    for (int r = 0; r < kRows; ++r) __builtin_memcpy(logits + r * kTileKv + j, reinterpret_cast<const float*>(&dots) + r * kKeys, kKeys * sizeof(float));
+  }
+  if (j < hi) {
+    for (int i = 0; i < kKeys; ++i) {
+      const std::int64_t n = min_of(j + i, hi - 1);  // beyond the end: the last key again, its result is dropped
+      key[i] = reinterpret_cast<const T*>(rows[n] + keys.offset);
+      if (j + i < hi) ahead.at_key(n);
     }
-    if (whole < keys.dim) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kKeys; ++i) {
-        const Vec k = load_partial(key[i] + whole, keys.dim - whole);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) sums[r * kKeys + i] = load(queries + r * query_stride + whole) * k + sums[r * kKeys + i];
-      }
-    }
+    Vec sums[kLanes] = {};
+    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums);
     float dots[kLanes];
     store(dots, reduce_add_each(sums));
-    const int count = static_cast<int>(min_of(kKeys, hi - j));
     for (int r = 0; r < kRows; ++r) {
-      for (int i = 0; i < count; ++i) logits[r * kTileKv + j + i] = dots[r * kKeys + i];
+      for (int i = 0; i < hi - j; ++i) logits[r * kTileKv + j + i] = dots[r * kKeys + i];
     }
   }
   prefetch = ahead;
 }
 
-/// Columns [d, d + kVecs vectors) of O[r] = O[r] · factor[r] + Σ p[r, j] v[j]; `kPartial` reads the rest of a row only.
+/// Columns [d, d + kVecs vectors) of O[r] = O[r] · factor[r] + Σ p[r, j] v[j], dealt as load_pair<T>() deals where kVecs is even;
+/// `kPartial` reads the rest of a row only.
 template <class T, int kRows, int kVecs, bool kPartial>
 ATTN_INLINE void add_columns(const float* probabilities, const float* factors, const HeadBlock& values, std::int64_t lo, std::int64_t hi, std::int64_t d,
                              float* accumulator, std::int64_t stride) {
+  static_assert(kVecs == 1 || kVecs % 2 == 0, "vectors are loaded by pairs");
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -108,11 +138,18 @@ ATTN_INLINE void add_columns(const float* probabilities, const float* factors, c
   const std::int64_t offset = values.offset + d * static_cast<std::int64_t>(sizeof(T));
   for (std::int64_t j = lo; j < hi; ++j) {
     const T* value = reinterpret_cast<const T*>(values.rows[j] + offset);
+    Vec row[kVecs + 1];
+    if constexpr (kVecs == 1) {
+      row[0] = kPartial ? load_partial(value, values.dim - d) : load(value);
+    } else {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec row = kPartial ? load_partial(value, values.dim - d) : load(value + v * kLanes);
+      for (int v = 0; v < kVecs; v += 2) load_pair(value + v * kLanes, reinterpret_cast<Vec(&)[2]>(row[v]));
+    }
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) sums[r][v] = broadcast(probabilities[r * kTileKv + j]) * row + sums[r][v];
+    for (int r = 0; r < kRows; ++r) {
+      const Vec p = broadcast(probabilities[r * kTileKv + j]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVecs; ++v) sums[r][v] = p * row[v] + sums[r][v];
     }
   }
 #pragma GCC unroll 16
@@ -122,14 +159,20 @@ ATTN_INLINE void add_columns(const float* probabilities, const float* factors, c
   }
 }
 
+/// Rows whose sums of two vectors stay in registers: 8 of the 16 registers that hold 8 lanes or fewer.
+constexpr int kMostAddRows = kLanes < 16 ? 4 : 8;
+
 template <class T, int kRows>
 void add_rows(const float* probabilities, const float* factors, const HeadBlock& values, std::int64_t lo, std::int64_t hi, float* accumulator,
               std::int64_t stride) {
-  constexpr int kVecs = kRows < 8 ? 8 / kRows : 1;
+  constexpr int kVecs = kRows < 4 ? 8 / kRows : 2;
   constexpr std::int64_t kStep = kVecs * kLanes;
   std::int64_t d = 0;
   for (; d + kStep <= values.dim; d += kStep) {
     add_columns<T, kRows, kVecs, false>(probabilities, factors, values, lo, hi, d, accumulator, stride);
+  }
+  for (; kVecs > 2 && d + 2 * kLanes <= values.dim; d += 2 * kLanes) {
+    add_columns<T, kRows, 2, false>(probabilities, factors, values, lo, hi, d, accumulator, stride);
   }
   for (; d + kLanes <= values.dim; d += kLanes) add_columns<T, kRows, 1, false>(probabilities, factors, values, lo, hi, d, accumulator, stride);
   if (d < values.dim) add_columns<T, kRows, 1, true>(probabilities, factors, values, lo, hi, d, accumulator, stride);

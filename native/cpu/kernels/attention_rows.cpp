@@ -15,7 +15,7 @@ namespace {
 /// Keys ahead of the current one whose rows are fetched, with one head per task; with several it is one chunk.
 constexpr std::int64_t kPrefetchKeys = 16;
 /// Rows of all heads that one chunk holds: half of an L1 cache, so that they are still there when the last head comes.
-constexpr std::int64_t kChunkBytes = 16 * 1024;
+constexpr std::int64_t kChunkBytes = 32 * 1024;
 /// Fewer keys would leave lanes of dot_rows() idle.
 constexpr std::int64_t kMinChunkKeys = kLanes < 8 ? 8 : kLanes;
 
@@ -149,7 +149,7 @@ class RowsTask {
     const std::int64_t stride = accumulator_stride(p_);
     each_part(block, j, [&](int h, const QueryKeys& q, KeyRange part) {
       const HeadBlock values{block.values, h * v_.head_bytes, p_.head_dim_vo};
-      share_rows<kShare>(q.first, q.end, [&](int r, auto count) {
+      share_rows<min_of(kShare, kMostAddRows)>(q.first, q.end, [&](int r, auto count) {
         const std::int64_t row = static_cast<std::int64_t>(h) * t_.num_rows + r;
         const float* factors = part.begin == q.seen.begin ? scratch_.factors + row : kOnes;  // the old sum is scaled once
         add_rows<T, count>(scratch_.logits + row * kTileKv, factors, values, part.begin, part.end, t_.accumulator + h * t_.state_stride + r * stride, stride);
@@ -184,8 +184,14 @@ void attention_rows(const AttentionTile& t) {
   }
   const KeyRange keys = tile_keys(t);
   with_dtype(t.problem->k[0].dtype, [&](auto* typed) {
-    const RowsTask<ElementOf<decltype(typed)>> task(t, {queries, logits, logits + rows * kTileKv});
+    using T = ElementOf<decltype(typed)>;
+    for (std::int64_t r = 0; kDealt<T> && r < rows; ++r) deal_row(queries + r * query_stride(*t.problem), t.problem->head_dim_qk);
+    const RowsTask<T> task(t, {queries, logits, logits + rows * kTileKv});
     for (std::int64_t block = keys.begin / kTileKv * kTileKv; block < keys.end; block += kTileKv) task.run(block, keys);
+    for (int h = 0; kDealt<T> && h < t.num_kv_heads; ++h) {
+      float* accumulator = t.accumulator + h * t.state_stride;
+      for (int r = 0; r < t.num_rows; ++r) undeal_row(accumulator + r * accumulator_stride(*t.problem), t.problem->head_dim_vo);
+    }
   });
 }
 

@@ -22,8 +22,8 @@ struct BFloat {
   std::uint16_t bits;
 };
 
-ATTN_INLINE std::int64_t min_of(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-ATTN_INLINE std::int64_t max_of(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
+ATTN_INLINE constexpr std::int64_t min_of(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+ATTN_INLINE constexpr std::int64_t max_of(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 ATTN_INLINE Vec broadcast(float x) { return x - Vec{}; }  // x - 0 keeps -0 and NaN
@@ -98,6 +98,19 @@ ATTN_INLINE float reduce_max(Vec v) {
   }
 }
 
+template <int kOdd, int... kLane>
+ATTN_INLINE Vec lanes_by_two_of(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(a, b, (kLane / 4 * 4 + kLane % 2 * 2 + kOdd + kLane / 2 % 2 * kLanes)...);
+}
+template <int kOdd, int... kLane>
+ATTN_INLINE Vec quads_by_two_of(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(a, b, (kLane / 4 * 8 + kOdd * 4 + kLane % 4)...);
+}
+/// Sums of neighbouring lanes, within each quad two of a and then two of b: one instruction per operand wherever quads are 128-bit lanes.
+ATTN_INLINE Vec add_neighbours(Vec a, Vec b) { return lanes_by_two_of<0>(a, b, LaneSequence{}) + lanes_by_two_of<1>(a, b, LaneSequence{}); }
+/// Sums of neighbouring quads, those of a and then those of b.
+ATTN_INLINE Vec add_neighbour_quads(Vec a, Vec b) { return quads_by_two_of<0>(a, b, LaneSequence{}) + quads_by_two_of<1>(a, b, LaneSequence{}); }
+
 /// {sum of v[0], sum of v[1], …}; destroys v. The order of summation is the same for every lane.
 template <int kCount = kLanes>
 ATTN_INLINE Vec reduce_add_each(Vec (&v)[kLanes]) {
@@ -105,8 +118,9 @@ ATTN_INLINE Vec reduce_add_each(Vec (&v)[kLanes]) {
     return v[0];
   } else {
     constexpr int kHalf = kCount / 2;
+    constexpr bool kWithinQuads = kCount > kLanes / 4;
 #pragma GCC unroll 16
-    for (int i = 0; i < kHalf; ++i) v[i] = interleave_low(v[i], v[i + kHalf]) + interleave_high(v[i], v[i + kHalf]);
+    for (int i = 0; i < kHalf; ++i) v[i] = kWithinQuads ? add_neighbours(v[2 * i], v[2 * i + 1]) : add_neighbour_quads(v[2 * i], v[2 * i + 1]);
     return reduce_add_each<kHalf>(v);
   }
 }

@@ -24,6 +24,41 @@ ATTN_INLINE void store_partial(T* p, Vec v, std::int64_t count, std::int64_t str
   for (int i = 0; i < n; ++i) p[i * stride] = buffer[i];
 }
 
+/// Features of two vectors. Those of BFloat are dealt, the even ones first: a shift and a mask of one load give both, where two
+/// loads in order take twice as many instructions. What they meet in a sum must be dealt alike.
+template <class T>
+ATTN_INLINE void load_pair(const T* p, Vec (&pair)[2]) {
+  pair[0] = load(p);
+  pair[1] = load(p + kLanes);
+}
+ATTN_INLINE void load_pair(const BFloat* p, Vec (&pair)[2]) {
+  BitVec bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  pair[0] = vec_of(bits << 16);
+  pair[1] = vec_of(bits & 0xffff0000u);
+}
+template <class T>
+inline constexpr bool kDealt = false;
+template <>
+inline constexpr bool kDealt<BFloat> = true;
+
+template <int... kLane>
+ATTN_INLINE void deal_of(Vec a, Vec b, float* to, std::integer_sequence<int, kLane...>) {
+  store(to, __builtin_shufflevector(a, b, (2 * kLane)...));
+  store(to + kLanes, __builtin_shufflevector(a, b, (2 * kLane + 1)...));
+}
+/// The order of load_pair() for the whole pairs of a row of `dim` features, and back.
+ATTN_INLINE void deal_row(float* row, std::int64_t dim) {
+  for (std::int64_t d = 0; d + 2 * kLanes <= dim; d += 2 * kLanes) deal_of(load(row + d), load(row + d + kLanes), row + d, LaneSequence{});
+}
+ATTN_INLINE void undeal_row(float* row, std::int64_t dim) {
+  for (std::int64_t d = 0; d + 2 * kLanes <= dim; d += 2 * kLanes) {
+    const Vec even = load(row + d), odd = load(row + d + kLanes);
+    store(row + d, interleave_low(even, odd));
+    store(row + d + kLanes, interleave_high(even, odd));
+  }
+}
+
 template <class Pointer>
 struct Pointee;
 template <class T>
