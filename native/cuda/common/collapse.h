@@ -25,8 +25,8 @@ inline StridedAxes collapse_axes(const TensorView& src, const TensorView& dst, i
   StridedAxes result{};
   for (int i = 0; i < count; ++i) {
     const int last = result.count - 1;
-    const bool joins = last >= 0 && result.src_strides[last] == axes[i].src_stride * axes[i].extent &&
-                       result.dst_strides[last] == axes[i].dst_stride * axes[i].extent;
+    const bool joins =
+        last >= 0 && result.src_strides[last] == axes[i].src_stride * axes[i].extent && result.dst_strides[last] == axes[i].dst_stride * axes[i].extent;
     const int at = joins ? last : result.count++;
     result.extents[at] = joins ? result.extents[at] * axes[i].extent : axes[i].extent;
     result.src_strides[at] = axes[i].src_stride;

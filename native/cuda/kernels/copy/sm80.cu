@@ -87,8 +87,10 @@ ATTN_COPY_KERNEL(copy_units_4, copy_units<std::uint32_t>)
 ATTN_COPY_KERNEL(copy_units_2, copy_units<std::uint16_t>)
 ATTN_COPY_KERNEL(copy_units_1, copy_units<std::uint8_t>)
 ATTN_COPY_KERNEL(copy_plain_any, copy_plain)
-#define ATTN_CONVERT_KERNEL(from, from_type, to, to_type) \
-  extern "C" __global__ void __launch_bounds__(kCopyThreads) copy_convert_##from##_##to(const __grid_constant__ CopyParams p) { copy_convert<from_type, to_type>(p); }
+#define ATTN_CONVERT_KERNEL(from, from_type, to, to_type)                                                                       \
+  extern "C" __global__ void __launch_bounds__(kCopyThreads) copy_convert_##from##_##to(const __grid_constant__ CopyParams p) { \
+    copy_convert<from_type, to_type>(p);                                                                                        \
+  }
 ATTN_CONVERT_KERNEL(float32, float, float16, __half)
 ATTN_CONVERT_KERNEL(float32, float, bfloat16, __nv_bfloat16)
 ATTN_CONVERT_KERNEL(float32, float, float8_e4m3, e4m3)

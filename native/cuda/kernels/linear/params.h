@@ -25,16 +25,16 @@ struct LinearParams {
 struct LinearTile {
   int rows, columns, k, stages, warps_m, warps_n, warps_k;
 };
-inline constexpr LinearTile kLargeTile = {128, 128, 32, 4, 2, 4, 1};   // prefill; 64 KiB
-inline constexpr LinearTile kMediumTile = {64, 64, 64, 4, 2, 2, 1};    // where large tiles leave processors idle; 64 KiB
-inline constexpr LinearTile kDecodeTile = {16, 32, 128, 4, 1, 1, 4};   // up to 16 rows; 48 KiB
-inline constexpr LinearTile kPlainTile = {64, 64, 16, 1, 8, 1, 1};     // 256 threads, 4 x 4 outputs each
+inline constexpr LinearTile kLargeTile = {128, 128, 32, 4, 2, 4, 1};  // prefill; 64 KiB
+inline constexpr LinearTile kMediumTile = {64, 64, 64, 4, 2, 2, 1};   // where large tiles leave processors idle; 64 KiB
+inline constexpr LinearTile kDecodeTile = {16, 32, 128, 4, 1, 1, 4};  // up to 16 rows; 48 KiB
+inline constexpr LinearTile kPlainTile = {64, 64, 16, 1, 8, 1, 1};    // 256 threads, 4 x 4 outputs each
 
 template <LinearTile kTile>
-inline constexpr int kThreads = 32 * kTile.warps_m * kTile.warps_n * kTile.warps_k;
+inline constexpr int kThreads = 32 * kTile.warps_m* kTile.warps_n* kTile.warps_k;
 template <LinearTile kTile>
 inline constexpr int kStageBytes = (kTile.rows + kTile.columns) * kTile.k * 2;
 template <LinearTile kTile>
-inline constexpr int kSharedBytes = kTile.stages * kStageBytes<kTile>;
+inline constexpr int kSharedBytes = kTile.stages* kStageBytes<kTile>;
 
 }  // namespace attn::cuda

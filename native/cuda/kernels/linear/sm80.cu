@@ -125,7 +125,7 @@ __device__ void linear_tile(const LinearParams& p) {
       const std::uint32_t stage = ring + static_cast<std::uint32_t>(step % kTile.stages) * kStageBytes<kTile>;
       start_tile<T, kTile.rows, kTile.k, kThreads<kTile>>(stage, x, p.x_row_stride, origin.row, p.rows, step * kTile.k, p.in_features);
       start_tile<T, kTile.columns, kTile.k, kThreads<kTile>>(stage + kTile.rows * kTile.k * 2, weight, p.weight_row_stride, origin.column, p.out_features,
-                                                      step * kTile.k, p.in_features);
+                                                             step * kTile.k, p.in_features);
     }
     cp_async_commit();  // an empty group at the end keeps the count of groups
   };
@@ -180,8 +180,7 @@ __device__ void linear_plain(const LinearParams& p) {
       const bool in_depth = k + c < p.in_features;
       const std::int64_t row = origin.row + r, column = origin.column + r;
       x_tile[c][r] = in_depth && row < p.rows ? load_element(p.x, p.x_dtype, x_base + row * p.x_row_stride + k + c) : 0;
-      weight_tile[c][r] =
-          in_depth && column < p.out_features ? load_element(p.weight, p.weight_dtype, weight_base + column * p.weight_row_stride + k + c) : 0;
+      weight_tile[c][r] = in_depth && column < p.out_features ? load_element(p.weight, p.weight_dtype, weight_base + column * p.weight_row_stride + k + c) : 0;
     }
     __syncthreads();
 #pragma unroll

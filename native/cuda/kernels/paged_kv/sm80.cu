@@ -64,7 +64,7 @@ __device__ void gather_row(const GatherParams& p) {
 
 }  // namespace
 
-#define ATTN_PAGED_KERNELS(bytes, unit)                                                                                                     \
+#define ATTN_PAGED_KERNELS(bytes, unit)                                                                                                               \
   extern "C" __global__ void __launch_bounds__(kPagedThreads) paged_append_##bytes(const __grid_constant__ AppendParams p) { append_units<unit>(p); } \
   extern "C" __global__ void __launch_bounds__(kPagedThreads) page_copy_##bytes(const __grid_constant__ PageCopyParams p) { copy_page<unit>(p); }     \
   extern "C" __global__ void __launch_bounds__(kPagedThreads) paged_gather_##bytes(const __grid_constant__ GatherParams p) { gather_row<unit>(p); }
