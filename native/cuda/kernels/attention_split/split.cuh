@@ -267,10 +267,12 @@ class SplitBlock {
       sum_[h] = sum_[h] * factor[h] + total;
       max_[h] = top;
     }
+    if (__any_sync(~0u, factor[0] != 1 || factor[1] != 1)) {  // rare after the first steps
 #pragma unroll
-    for (int n = 0; n < kColumns / 8; ++n) {
+      for (int n = 0; n < kColumns / 8; ++n) {
 #pragma unroll
-      for (int h = 0; h < 4; ++h) out_[n][h] *= factor[h / 2];
+        for (int h = 0; h < 4; ++h) out_[n][h] *= factor[h / 2];
+      }
     }
     const int first = step * kKeys;
     const bool hidden = (first < common_begin_ && first + kKeys > begin_) || (first + kKeys > common_end_ && first < end_);
@@ -305,6 +307,7 @@ class SplitBlock {
   /// A value that some rows must not see may be inf or NaN, and 0 · NaN is NaN: such a product goes key by key, and is added only
   /// to the rows that see the key. Rare: the matrix holds something that is not finite, and the step a key hidden from some rows.
   __device__ void add_seen(float (&out)[4], const unsigned (&probabilities)[4], unsigned b0, unsigned b1, int first) const {
+#pragma unroll 1
     for (int key = 0; key < 16; ++key) {
       const unsigned half = key % 2 ? 0xffff0000u : 0x0000ffffu;
       const bool mine = lane_ % 4 == key % 8 / 2;
@@ -312,7 +315,7 @@ class SplitBlock {
       mma_16x8x16(T{}, product, probabilities, mine && key < 8 ? b0 & half : 0, mine && key >= 8 ? b1 & half : 0);
 #pragma unroll
       for (int h = 0; h < 4; ++h) {
-        if (first + key >= lo_[h / 2] && first + key < hi_[h / 2]) out[h] += product[h];
+        out[h] += first + key >= lo_[h / 2] && first + key < hi_[h / 2] ? product[h] : 0;
       }
     }
   }
