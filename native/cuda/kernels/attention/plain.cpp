@@ -14,13 +14,6 @@ namespace {
 constexpr std::int64_t kMaxGrid = 0x7fffffff;
 constexpr std::int64_t kMaxStagedBytes = 48 * 1024;
 
-bool vector_rows(const HeadRows& rows) {
-  const std::int64_t lanes = 16 / dtype_size(rows.dtype);
-  const auto fits = [&](std::int64_t n) { return n % lanes == 0; };
-  return rows.dim_stride == 1 && fits(rows.dim) && fits(rows.sequence_stride) && fits(rows.row_stride) && fits(rows.head_stride) &&
-         reinterpret_cast<std::uintptr_t>(rows.data) % 16 == 0;
-}
-
 const char* plain_kernel(DType dtype) {
   switch (dtype) {
     case DType::kFloat16:

@@ -3,7 +3,8 @@
 //   s[j] = q · k[j];  p = exp(s - max);  O = O · exp(old max - max) + Σ p[j] v[j];  out = O / Σ p
 // A warp owns one query row of one kv head's group and kPlainChunk value features; a lane owns one of 32 keys for the logits, then
 // every 32nd feature for the values. Rows of a block share a kv head, so that its keys come from the L1 cache but once.
-// At most 128 registers (4 blocks per multiprocessor), no spills. Shared memory: the queries as float32, 4 · kPlainRows · head_dim_qk bytes, or none where that is more than 48 KiB.
+// At most 128 registers (4 blocks per multiprocessor), no spills. Shared memory: the queries as float32, 4 · kPlainRows · head_dim_qk
+// bytes, or none where that is more than 48 KiB.
 // Work per row: 2 · kv_len · (head_dim_qk · chunks + head_dim_vo) operations on CUDA cores, no tensor cores. Keys that a row does not
 // see are not read.
 
@@ -103,10 +104,10 @@ struct PlainRow {
 
 template <class KV>
 __device__ __forceinline__ void attention_plain(const AttentionPlainParams& params) {
-  extern __shared__ float staged[];
+  extern __shared__ __align__(128) char dynamic_shared[];
   const AttentionProblem& p = params.problem;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* queries = staged + warp * plain_query_stride(p.head_dim_qk);
+  float* queries = reinterpret_cast<float*>(dynamic_shared) + warp * plain_query_stride(p.head_dim_qk);
   for (std::int64_t item = blockIdx.x; item < params.num_work_items; item += gridDim.x) {
     const std::int64_t tile = item % params.num_row_tiles;
     const std::int64_t chunk = item / params.num_row_tiles % params.num_chunks;

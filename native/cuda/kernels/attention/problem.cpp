@@ -15,6 +15,13 @@ std::size_t host_arrays_bytes(const AttentionProblem& p) {
   return array_bytes(p.qo_indptr, p.batch + 1) + array_bytes(p.kv_indptr, p.batch + 1) + array_bytes(p.qo_lens, p.batch);
 }
 
+bool vector_rows(const HeadRows& rows) {
+  const std::int64_t lanes = 16 / dtype_size(rows.dtype);
+  const auto fits = [&](std::int64_t n) { return n % lanes == 0; };
+  return rows.dim_stride == 1 && fits(rows.dim) && fits(rows.sequence_stride) && fits(rows.row_stride) && fits(rows.head_stride) &&
+         reinterpret_cast<std::uintptr_t>(rows.data) % 16 == 0;
+}
+
 AttentionProblem upload_problem(const AttentionProblem& problem, CudaExecution& gpu) {
   AttentionProblem result = problem;
   std::byte* next = gpu.workspace;

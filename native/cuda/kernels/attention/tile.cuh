@@ -1,0 +1,292 @@
+#pragma once
+// Prefill on tensor cores, float16 and bfloat16, exact softmax tile by tile (FlashAttention-2, arXiv 2307.08691):
+//   S = Q Kᵀ;  x = bend(S);  P = 2^(x - max);  O = O · 2^(old max - max) + P V;  out = O / Σ P
+// A block owns tile_rows query rows of one kv head, its group packed: row r is query r / group_size, head r % group_size of the group, so
+// that a key is read once for all heads that share it. A warp owns 16 · warp_tiles of the rows with all their keys: S, P and O stay in its registers.
+// Shared memory: Q | K ring | V ring, rows of 16-byte chunks, swizzled so that ldmatrix meets no bank conflict; while one
+// stage is multiplied the next is on its way. A warp reads each B fragment once for its warp_tiles: with two of them,
+// 256 bytes per 2 · 4096 operations stay below what shared memory delivers while the tensor cores work.
+// Keys that no row of the tile sees are not read; those that some rows do not see are masked, in edge tiles only.
+
+#include "cuda/common/cp_async.cuh"
+#include "cuda/common/elements.cuh"
+#include "cuda/common/mma.cuh"
+#include "cuda/common/pack.cuh"
+#include "cuda/common/warp.cuh"
+#include "cuda/kernels/attention/logit.cuh"
+#include "cuda/kernels/attention/params.h"
+#include "cuda/kernels/attention/span.cuh"
+
+namespace attn::cuda {
+
+inline constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
+/// 2^x; 0 for -inf. PTX ISA, "ex2": 2 ulp.
+__device__ __forceinline__ float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+template <class T, int kShape>
+struct TileTask {
+  static constexpr AttentionTileShape kDims = kTileShapes[kShape];
+  static constexpr int kQk = kDims.head_dim_qk, kVo = kDims.head_dim_vo, kKv = kDims.tile_kv, kTiles = kDims.warp_tiles;
+  static constexpr int kRows = tile_rows(kDims), kThreads = kTileWarps * 32;
+  static constexpr int kQkChunks = kQk / 8, kVoChunks = kVo / 8;
+  static constexpr int kKeyBytes = kKv * kQk * 2, kValueBytes = kKv * kVo * 2;
+
+  const AttentionProblem& p;
+  const Span& span;
+  std::int64_t first_row, num_rows, kv_head;  // rows of the kv head in this sequence, padding included
+  std::uint32_t q_shared, k_shared, v_shared;
+  char* shared;
+  bool vector_out;
+
+  __device__ std::int64_t query_of(std::int64_t row) const { return row / p.group_size; }
+  __device__ std::int64_t head_of(std::int64_t row) const { return kv_head * p.group_size + row % p.group_size; }
+
+  __device__ void load_queries() const {
+#pragma unroll 1
+    for (int n = threadIdx.x; n < kRows * kQkChunks; n += kThreads) {
+      const int r = n / kQkChunks, chunk = n % kQkChunks;
+      const std::int64_t row = first_row + r, i = query_of(row);
+      const bool second = chunk * 8 >= p.q[0].dim && p.num_parts == 2;
+      const HeadRows& q = p.q[second];
+      const int d = chunk * 8 - (second ? p.q[0].dim : 0);
+      const bool valid = row < num_rows && i < span.qo_len && d < q.dim;
+      const std::int64_t offset = valid ? span.qo_row(p, q, i) + head_of(row) * q.head_stride + d : 0;
+      cp_async_16(q_shared + swizzled_offset<kQkChunks>(r, chunk), reinterpret_cast<const T*>(q.data) + offset, valid);
+    }
+  }
+
+  /// Keys and values [first, first + kKv), zeros outside [begin, end).
+  __device__ void load_stage(int stage, std::int64_t first, std::int64_t begin, std::int64_t end) const {
+#pragma unroll 2
+    for (int n = threadIdx.x; n < kKv * kQkChunks; n += kThreads) {
+      const int r = n / kQkChunks, chunk = n % kQkChunks;
+      const std::int64_t j = first + r;
+      const bool second = chunk * 8 >= p.k[0].dim && p.num_parts == 2;
+      const HeadRows& k = p.k[second];
+      const int d = chunk * 8 - (second ? p.k[0].dim : 0);
+      const bool valid = j >= begin && j < end && d < k.dim;
+      const std::int64_t offset = valid ? span.kv_row(p, k, j) + kv_head * k.head_stride + d : 0;
+      cp_async_16(k_shared + stage * kKeyBytes + swizzled_offset<kQkChunks>(r, chunk), reinterpret_cast<const T*>(k.data) + offset, valid);
+    }
+#pragma unroll 2
+    for (int n = threadIdx.x; n < kKv * kVoChunks; n += kThreads) {
+      const int r = n / kVoChunks, chunk = n % kVoChunks;
+      const std::int64_t j = first + r;
+      const bool valid = j >= begin && j < end && chunk * 8 < p.head_dim_vo;
+      const std::int64_t offset = valid ? span.kv_row(p, p.v, j) + kv_head * p.v.head_stride + chunk * 8 : 0;
+      cp_async_16(v_shared + stage * kValueBytes + swizzled_offset<kVoChunks>(r, chunk), reinterpret_cast<const T*>(p.v.data) + offset, valid);
+    }
+  }
+
+  __device__ void multiply_keys(float (&s)[kTiles][kKv / 8][4], int stage, int warp, int lane) const {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int n = 0; n < kKv / 8; ++n) s[t][n][0] = s[t][n][1] = s[t][n][2] = s[t][n][3] = 0;
+    }
+    const std::uint32_t keys = k_shared + stage * kKeyBytes;
+#pragma unroll
+    for (int k = 0; k < kQk / 16; ++k) {
+      std::uint32_t a[kTiles][4];
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) ldmatrix_x4(a[t], q_shared + swizzled_offset<kQkChunks>((warp * kTiles + t) * 16 + lane % 16, k * 2 + lane / 16));
+#pragma unroll
+      for (int n = 0; n < kKv / 16; ++n) {
+        std::uint32_t b[4];
+        ldmatrix_x4(b, keys + swizzled_offset<kQkChunks>(n * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+#pragma unroll
+        for (int t = 0; t < kTiles; ++t) {
+          mma_16x8x16(T(), s[t][2 * n], a[t], b[0], b[1]);
+          mma_16x8x16(T(), s[t][2 * n + 1], a[t], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  __device__ void add_values(float (&o)[kTiles][kVo / 8][4], const float (&s)[kTiles][kKv / 8][4], int stage, int lane) const {
+    const std::uint32_t values = v_shared + stage * kValueBytes;
+#pragma unroll
+    for (int k = 0; k < kKv / 16; ++k) {
+      std::uint32_t a[kTiles][4];
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+        a[t][0] = pack_pair(T(), s[t][2 * k][0], s[t][2 * k][1]);
+        a[t][1] = pack_pair(T(), s[t][2 * k][2], s[t][2 * k][3]);
+        a[t][2] = pack_pair(T(), s[t][2 * k + 1][0], s[t][2 * k + 1][1]);
+        a[t][3] = pack_pair(T(), s[t][2 * k + 1][2], s[t][2 * k + 1][3]);
+      }
+#pragma unroll
+      for (int n = 0; n < kVo / 16; ++n) {
+        std::uint32_t b[4];
+        ldmatrix_x4_transposed(b, values + swizzled_offset<kVoChunks>(k * 16 + lane % 16, n * 2 + lane / 16));
+#pragma unroll
+        for (int t = 0; t < kTiles; ++t) {
+          mma_16x8x16(T(), o[t][2 * n], a[t], b[0], b[1]);
+          mma_16x8x16(T(), o[t][2 * n + 1], a[t], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  /// s, of keys from `first`, becomes probabilities; maxima (base 2) and this lane's part of the sums move on.
+  template <bool kEdge>
+  __device__ void softmax(float (&s)[kTiles][kKv / 8][4], float (&o)[kTiles][kVo / 8][4], float (&max)[kTiles][2], float (&sum)[kTiles][2], std::int64_t first,
+                          int warp, int lane) const {
+    const bool bent = p.logit_softcap > 0 || p.alibi_slopes;
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float top = max[t][half];
+        if (kEdge || bent) {
+          const std::int64_t row = first_row + (warp * kTiles + t) * 16 + half * 8 + lane / 4, i = query_of(row);
+          const int begin = static_cast<int>(max_of(span.seen_begin(p, i) - first, -1)), end = static_cast<int>(min_of(span.seen_end(p, i) - first, kKv));
+          const std::int64_t distance = i + (span.kv_len - span.qo_len) - first;
+          const float slope = row < num_rows ? alibi_slope(p, span.index, head_of(row)) : 0.0f;
+#pragma unroll
+          for (int n = 0; n < kKv / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+              const int j = n * 8 + lane % 4 * 2 + e;
+              float& x = s[t][n][half * 2 + e];
+              x = bend_logit(p, x, slope, distance - j) * kLog2E;
+              if (kEdge && (j < begin || j >= end)) x = kNegInf;
+              top = fmaxf(top, x);
+            }
+          }
+        } else {
+          const float scale = p.softmax_scale * kLog2E;
+#pragma unroll
+          for (int n = 0; n < kKv / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 2; ++e) top = fmaxf(top, s[t][n][half * 2 + e] *= scale);
+          }
+        }
+        top = fmaxf(top, __shfl_xor_sync(kFullWarp, top, 1));
+        top = fmaxf(top, __shfl_xor_sync(kFullWarp, top, 2));
+        const float base = top == kNegInf ? 0.0f : top;
+        if (__any_sync(kFullWarp, top > max[t][half])) {
+          const float factor = top > max[t][half] ? exp2_approx(max[t][half] - base) : 1.0f;
+          max[t][half] = top;
+          sum[t][half] *= factor;
+#pragma unroll
+          for (int n = 0; n < kVo / 8; ++n) {
+            o[t][n][half * 2] *= factor;
+            o[t][n][half * 2 + 1] *= factor;
+          }
+        }
+#pragma unroll
+        for (int n = 0; n < kKv / 8; ++n) {
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            float& x = s[t][n][half * 2 + e];
+            x = exp2_approx(x - base);
+            sum[t][half] += x;
+          }
+        }
+      }
+    }
+  }
+
+  /// Normalises, stages the warp's rows in its part of Q's memory, and stores them 16 bytes at a time.
+  __device__ void store(const float (&o)[kTiles][kVo / 8][4], const float (&max)[kTiles][2], const float (&sum)[kTiles][2], int warp, int lane) const {
+    const int warp_row = warp * kTiles * 16;
+    char* staged = shared + warp_row * kQk * 2;
+    __syncwarp();  // the last fragments of Q have been read
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float total = sum[t][half];
+        total += __shfl_xor_sync(kFullWarp, total, 1);
+        total += __shfl_xor_sync(kFullWarp, total, 2);
+        const int r = t * 16 + half * 8 + lane / 4;
+        const std::int64_t row = first_row + warp_row + r, i = query_of(row);
+        const bool exists = row < num_rows, valid = exists && i < span.qo_len;
+        // Rows of padding ignore the sink: they are nobody's.
+        const RowResult result = valid ? finish_row(p, head_of(row), max[t][half] * kLn2, total) : RowResult{0.0f, kNegInf};
+        if (p.lse && exists && lane % 4 == 0) p.lse[span.lse_row(p, head_of(row), i)] = result.lse;
+        const bool empty = !valid || total == 0;
+#pragma unroll
+        for (int n = 0; n < kVo / 8; ++n) {
+          const float low = empty ? 0.0f : o[t][n][half * 2] * result.factor, high = empty ? 0.0f : o[t][n][half * 2 + 1] * result.factor;
+          *reinterpret_cast<std::uint32_t*>(staged + swizzled_offset<kVoChunks>(r, n) + lane % 4 * 4) = pack_pair(T(), low, high);
+        }
+      }
+    }
+    __syncwarp();
+#pragma unroll 2
+    for (int n = lane; n < kTiles * 16 * kVoChunks; n += 32) {
+      const int r = n / kVoChunks, chunk = n % kVoChunks;
+      const std::int64_t row = first_row + warp_row + r;
+      if (row >= num_rows || chunk * 8 >= p.head_dim_vo) continue;
+      T* out = reinterpret_cast<T*>(p.out.data) + span.qo_row(p, p.out, query_of(row)) + head_of(row) * p.out.head_stride + chunk * 8 * p.out.dim_stride;
+      const char* from = staged + swizzled_offset<kVoChunks>(r, chunk);
+      if (vector_out) {
+        *reinterpret_cast<uint4*>(out) = *reinterpret_cast<const uint4*>(from);
+      } else {
+        for (int d = 0; d < 8; ++d) out[d * p.out.dim_stride] = reinterpret_cast<const T*>(from)[d];
+      }
+    }
+  }
+
+  __device__ void run() const {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    float o[kTiles][kVo / 8][4] = {};
+    float max[kTiles][2], sum[kTiles][2] = {};
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) max[t][0] = max[t][1] = kNegInf;
+
+    // Keys of the first and the last valid query bound those of all between.
+    const std::int64_t first_query = query_of(first_row);
+    const std::int64_t last_query = min_of(query_of(min_of(first_row + kRows, num_rows) - 1), span.qo_len - 1);
+    const std::int64_t begin = span.seen_begin(p, first_query), end = first_query < span.qo_len ? span.seen_end(p, last_query) : 0;
+    if (begin < end) {
+      const std::int64_t inner_begin = span.seen_begin(p, last_query), inner_end = span.seen_end(p, first_query);
+      const std::int64_t origin = begin / kKv * kKv;
+      load_queries();
+      load_stage(0, origin, begin, end);
+      cp_async_commit();
+      int stage = 0;
+      for (std::int64_t first = origin; first < end; first += kKv, stage ^= 1) {
+        cp_async_wait<0>();
+        __syncthreads();  // everybody's copies are there, and everybody is done with the other stage
+        if (first + kKv < end) {
+          load_stage(stage ^ 1, first + kKv, begin, end);
+          cp_async_commit();
+        }
+        float s[kTiles][kKv / 8][4];
+        multiply_keys(s, stage, warp, lane);
+        if (first < inner_begin || first + kKv > inner_end) {
+          softmax<true>(s, o, max, sum, first, warp, lane);
+        } else {
+          softmax<false>(s, o, max, sum, first, warp, lane);
+        }
+        add_values(o, s, stage, lane);
+      }
+    }
+    store(o, max, sum, warp, lane);
+  }
+};
+
+template <class T, int kShape>
+__device__ __forceinline__ void attention_tile(const AttentionTileParams& params) {
+  using Task = TileTask<T, kShape>;
+  extern __shared__ __align__(128) char dynamic_shared[];
+  const AttentionProblem& p = params.problem;
+  // The last tiles first: under causal masks they see the most keys, and the short ones fill the gaps at the end.
+  const std::int64_t tile = params.num_row_tiles - 1 - blockIdx.x / params.num_heads, head = blockIdx.x % params.num_heads;
+  const Span span(p, head / p.num_kv_heads);
+  const std::int64_t first_row = tile * Task::kRows, num_rows = span.qo_rows * p.group_size;
+  if (first_row >= num_rows) return;
+  const std::uint32_t q = shared_address(dynamic_shared), k = q + Task::kRows * Task::kQk * 2, v = k + kTileStages * Task::kKeyBytes;
+  const Task task{p, span, first_row, num_rows, head % p.num_kv_heads, q, k, v, dynamic_shared, params.vector_out};
+  task.run();
+}
+
+}  // namespace attn::cuda
