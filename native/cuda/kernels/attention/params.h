@@ -20,9 +20,9 @@ static_assert(std::is_trivially_copyable_v<AttentionPlainParams> && sizeof(Atten
 
 struct AttentionTileParams {
   AttentionProblem problem;
-  std::int64_t num_row_tiles = 0;  // of the longest sequence
-  std::int64_t num_heads = 0;      // batch · num_kv_heads
-  bool vector_out = false;         // out's rows can be written 16 bytes at a time
+  std::uint32_t num_row_tiles = 0;  // of the longest sequence
+  std::uint32_t num_heads = 0;      // batch · num_kv_heads
+  bool vector_out = false;          // out's rows can be written 16 bytes at a time
 };
 static_assert(std::is_trivially_copyable_v<AttentionTileParams>);
 

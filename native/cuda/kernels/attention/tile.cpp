@@ -39,7 +39,9 @@ std::optional<std::string> reject_tile(const AttentionProblem& p) {
   bool whole = vector_rows(p.v);
   for (int part = 0; part < p.num_parts; ++part) whole = whole && vector_rows(p.q[part]) && vector_rows(p.k[part]);
   if (!whole) return "rows are not whole, aligned pieces of 16 bytes";
-  if (p.batch * p.num_kv_heads * num_row_tiles(p, kTileShapes[shape]) > 0x7fffffff) return "more tiles than a grid holds";
+  constexpr std::int64_t kMax = 0x7fffffff;
+  if (p.qo_len * p.group_size > kMax) return "more than 2^31 query rows per kv head";
+  if (p.batch * p.num_kv_heads * num_row_tiles(p, kTileShapes[shape]) > kMax) return "more tiles than a grid holds";
   return std::nullopt;
 }
 
@@ -53,14 +55,14 @@ void register_attention_kernels() {
   kernel.run = [](const Kernel<AttentionProblem>&, const AttentionProblem& problem, Execution& execution) {
     auto& gpu = static_cast<CudaExecution&>(execution);
     const int shape = shape_of(problem);
+    if (problem.batch == 0 || problem.qo_len == 0) return;
     AttentionTileParams params;
-    params.num_row_tiles = num_row_tiles(problem, kTileShapes[shape]);
-    params.num_heads = problem.batch * problem.num_kv_heads;
-    if (params.num_row_tiles * params.num_heads == 0) return;
+    params.num_row_tiles = static_cast<std::uint32_t>(num_row_tiles(problem, kTileShapes[shape]));
+    params.num_heads = static_cast<std::uint32_t>(problem.batch * problem.num_kv_heads);
     params.problem = upload_problem(problem, gpu);
     params.vector_out = vector_rows(problem.out);
     Grid grid;
-    grid.x = static_cast<unsigned>(params.num_row_tiles * params.num_heads);
+    grid.x = params.num_row_tiles * params.num_heads;
     gpu.launch("attention", kKernels[shape][problem.k[0].dtype == DType::kBFloat16], grid, kTileWarps * 32,
                static_cast<unsigned>(tile_shared_bytes(kTileShapes[shape])), params);
   };

@@ -38,19 +38,20 @@ struct TileTask {
 
   const AttentionProblem& p;
   const Span& span;
-  std::int64_t first_row, num_rows, kv_head;  // rows of the kv head in this sequence, padding included
+  int first_row, num_rows;  // of the kv head in this sequence, padding included; 32 bits, as 64-bit divisions are subroutines
+  int kv_head;
   std::uint32_t q_shared, k_shared, v_shared;
   char* shared;
   bool vector_out;
 
-  __device__ std::int64_t query_of(std::int64_t row) const { return row / p.group_size; }
-  __device__ std::int64_t head_of(std::int64_t row) const { return kv_head * p.group_size + row % p.group_size; }
+  __device__ int query_of(int row) const { return static_cast<int>(static_cast<unsigned>(row) / static_cast<unsigned>(p.group_size)); }
+  __device__ std::int64_t head_of(int row) const { return kv_head * p.group_size + (row - query_of(row) * p.group_size); }
 
   __device__ void load_queries() const {
 #pragma unroll 1
     for (int n = threadIdx.x; n < kRows * kQkChunks; n += kThreads) {
       const int r = n / kQkChunks, chunk = n % kQkChunks;
-      const std::int64_t row = first_row + r, i = query_of(row);
+      const int row = first_row + r, i = query_of(row);
       const bool second = chunk * 8 >= p.q[0].dim && p.num_parts == 2;
       const HeadRows& q = p.q[second];
       const int d = chunk * 8 - (second ? p.q[0].dim : 0);
@@ -144,7 +145,7 @@ struct TileTask {
       for (int half = 0; half < 2; ++half) {
         float top = max[t][half];
         if (kEdge || bent) {
-          const std::int64_t row = first_row + (warp * kTiles + t) * 16 + half * 8 + lane / 4, i = query_of(row);
+          const int row = first_row + (warp * kTiles + t) * 16 + half * 8 + lane / 4, i = query_of(row);
           const int begin = static_cast<int>(max_of(span.seen_begin(p, i) - first, -1)), end = static_cast<int>(min_of(span.seen_end(p, i) - first, kKv));
           const std::int64_t distance = i + (span.kv_len - span.qo_len) - first;
           const float slope = row < num_rows ? alibi_slope(p, span.index, head_of(row)) : 0.0f;
@@ -206,7 +207,7 @@ struct TileTask {
         total += __shfl_xor_sync(kFullWarp, total, 1);
         total += __shfl_xor_sync(kFullWarp, total, 2);
         const int r = t * 16 + half * 8 + lane / 4;
-        const std::int64_t row = first_row + warp_row + r, i = query_of(row);
+        const int row = first_row + warp_row + r, i = query_of(row);
         const bool exists = row < num_rows, valid = exists && i < span.qo_len;
         // Rows of padding ignore the sink: they are nobody's.
         const RowResult result = valid ? finish_row(p, head_of(row), max[t][half] * kLn2, total) : RowResult{0.0f, kNegInf};
@@ -223,7 +224,7 @@ struct TileTask {
 #pragma unroll 2
     for (int n = lane; n < kTiles * 16 * kVoChunks; n += 32) {
       const int r = n / kVoChunks, chunk = n % kVoChunks;
-      const std::int64_t row = first_row + warp_row + r;
+      const int row = first_row + warp_row + r;
       if (row >= num_rows || chunk * 8 >= p.head_dim_vo) continue;
       T* out = reinterpret_cast<T*>(p.out.data) + span.qo_row(p, p.out, query_of(row)) + head_of(row) * p.out.head_stride + chunk * 8 * p.out.dim_stride;
       const char* from = staged + swizzled_offset<kVoChunks>(r, chunk);
@@ -244,7 +245,7 @@ struct TileTask {
 
     // Keys of the first and the last valid query bound those of all between.
     const std::int64_t first_query = query_of(first_row);
-    const std::int64_t last_query = min_of(query_of(min_of(first_row + kRows, num_rows) - 1), span.qo_len - 1);
+    const std::int64_t last_query = min_of(query_of(static_cast<int>(min_of(first_row + std::int64_t{kRows}, num_rows)) - 1), span.qo_len - 1);
     const std::int64_t begin = span.seen_begin(p, first_query), end = first_query < span.qo_len ? span.seen_end(p, last_query) : 0;
     if (begin < end) {
       const std::int64_t inner_begin = span.seen_begin(p, last_query), inner_end = span.seen_end(p, first_query);
@@ -280,12 +281,12 @@ __device__ __forceinline__ void attention_tile(const AttentionTileParams& params
   extern __shared__ __align__(128) char dynamic_shared[];
   const AttentionProblem& p = params.problem;
   // The last tiles first: under causal masks they see the most keys, and the short ones fill the gaps at the end.
-  const std::int64_t tile = params.num_row_tiles - 1 - blockIdx.x / params.num_heads, head = blockIdx.x % params.num_heads;
-  const Span span(p, head / p.num_kv_heads);
-  const std::int64_t first_row = tile * Task::kRows, num_rows = span.qo_rows * p.group_size;
+  const unsigned rank = blockIdx.x / params.num_heads, head = blockIdx.x - rank * params.num_heads, sequence = head / p.num_kv_heads;
+  const Span span(p, sequence);
+  const std::int64_t first_row = static_cast<std::int64_t>(params.num_row_tiles - 1 - rank) * Task::kRows, num_rows = span.qo_rows * p.group_size;
   if (first_row >= num_rows) return;
   const std::uint32_t q = shared_address(dynamic_shared), k = q + Task::kRows * Task::kQk * 2, v = k + kTileStages * Task::kKeyBytes;
-  const Task task{p, span, first_row, num_rows, head % p.num_kv_heads, q, k, v, dynamic_shared, params.vector_out};
+  const Task task{p, span, static_cast<int>(first_row), static_cast<int>(num_rows), static_cast<int>(head - sequence * p.num_kv_heads), q, k, v, dynamic_shared, params.vector_out};
   task.run();
 }
 
