@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 namespace attn::cpu {
@@ -18,8 +19,8 @@ constexpr std::int64_t kRowsFloats = 32 * 1024;  // queries, logits and accumula
 // a block of keys and values for few rows costs more (a tenth of the time at 192 rows of 128 features).
 constexpr std::int64_t kTileFloats = 192 * 1024;
 constexpr std::int64_t kTasksPerThread = 6;
-constexpr std::int64_t kLatentRows = 192;        // of MLA's wide rows
-constexpr std::int64_t kRowStep = 48;            // a multiple of every instruction set's register tile
+constexpr std::int64_t kLatentRows = 192;  // of MLA's wide rows
+constexpr std::int64_t kRowStep = 48;      // a multiple of every instruction set's register tile
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -30,7 +31,7 @@ struct Partition {
   bool direct = false;
   std::int64_t rows = 0;  // per kv head
   int tile_rows = 1;
-  int heads = 1;               // kv heads that one task takes together
+  int heads = 1;                   // kv heads that one task takes together
   std::int64_t num_tiles = 0;      // per kv head
   std::int64_t planned_tiles = 0;  // the same before tiles were widened for the threads at hand: what splits are planned by
   std::int64_t num_splits = 1;
@@ -161,6 +162,27 @@ std::int64_t cost_of(const AttentionProblem& p, const SequenceWork& work, std::i
   return (seen(head) + seen(tail) + 1) * (last - first + 1);
 }
 
+/// The dear ones first; of equal cost in the order in which they are made. Total, so that sorting needs no memory of its own.
+bool runs_before(const Task& a, const Task& b) {
+  return std::tie(b.cost, a.sequence, a.tile, a.split, a.kv_head) < std::tie(a.cost, b.sequence, b.tile, b.split, b.kv_head);
+}
+
+/// The lists of one call, kept by the thread that runs the queue: after the first of many like calls nothing is allocated.
+struct Plan {
+  static constexpr std::size_t kKeptTasks = 4096;  // lists of longer ones are let go of by the next call
+  std::vector<SequenceWork> sequences;
+  std::vector<Task> tasks, merges;
+  std::vector<std::int64_t> padded;
+
+  void clear() {
+    if (std::max(tasks.capacity(), sequences.capacity()) > kKeptTasks) *this = Plan();
+    sequences.clear();
+    tasks.clear();
+    merges.clear();
+    padded.clear();
+  }
+};
+
 std::byte* out_row(const AttentionProblem& p, const SequenceSpan& s, std::int64_t head, std::int64_t i) {
   return p.out.data + (s.out_start + i * p.out.row_stride + head * p.out.head_stride) * dtype_size(p.out.dtype);
 }
@@ -275,7 +297,11 @@ std::size_t attention_workspace(const AttentionProblem& problem, const Attention
 
 void run_attention(const AttentionProblem& problem, const AttentionFunctions& functions, AttentionPath path, Execution& execution) {
   ThreadSpace space;
-  std::vector<SequenceWork> sequences(problem.batch);
+  thread_local Plan kept;
+  Plan& plan = kept;  // also of the pool's threads below
+  plan.clear();
+  std::vector<SequenceWork>& sequences = plan.sequences;
+  sequences.resize(problem.batch);
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     sequences[b].span = sequence_span(problem, b);
     sequences[b].part = partition_of(problem, path, sequences[b].span, execution.num_threads);
@@ -283,8 +309,8 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
   }
 
   float* states = reinterpret_cast<float*>(execution.workspace + space.bytes() * execution.num_threads);
-  std::vector<Task> tasks, merges;
-  std::vector<std::int64_t> padded;
+  std::vector<Task>&tasks = plan.tasks, &merges = plan.merges;
+  std::vector<std::int64_t>& padded = plan.padded;
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     SequenceWork& work = sequences[b];
     const Partition& part = work.part;
@@ -305,7 +331,7 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
       for (std::int64_t kv_head = 0; part.num_splits > 1 && kv_head < problem.num_kv_heads; ++kv_head) merges.push_back({b, kv_head, 1, tile, 0, 0});
     }
   }
-  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
+  std::sort(tasks.begin(), tasks.end(), runs_before);
 
   execution.parallel_for(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t n, int thread) {
     const Task& task = tasks[n];
