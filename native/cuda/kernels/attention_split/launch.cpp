@@ -19,14 +19,14 @@ struct NamedTile {
 constexpr NamedTile kTiles[] = {ATTN_ATTENTION_SPLIT_TILES(ATTN_NAMED)};
 #undef ATTN_NAMED
 
-/// More rows than this, and the prefill kernel's larger tiles read keys less often.
+/// With more rows the prefill kernel's larger tiles read keys less often,
 constexpr std::int64_t kMaxRows = 64;
-/// Unless the queries are this few: then only many heads share the keys, and there are keys to split.
+/// unless the rows are heads of this few queries: then the keys must be split to fill the device.
 constexpr std::int64_t kFewQueries = 4;
 
 std::int64_t rows_of(const AttentionProblem& p) { return p.qo_len * p.group_size; }
 
-/// The narrowest tile that holds the rows and the features; 16 rows are enough for one of 64 only where they hold all.
+/// The narrowest tile that holds the features; of 16 rows where these hold all, else of 64.
 const NamedTile* tile_for(const AttentionProblem& p) {
   const int rows = rows_of(p) <= 16 ? 16 : 64;
   for (const NamedTile& named : kTiles) {
@@ -44,6 +44,7 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   if (auto reason = split_inputs_missing(p)) return reason;
   const NamedTile* named = tile_for(p);
   if (!named) return "takes head dims up to 256";
+  if (auto reason = shared_memory_missing(named->tile)) return reason;
   if (split_blocks(p, named->tile.rows()) > std::numeric_limits<std::int32_t>::max()) return "more blocks than a launch can have";
   return std::nullopt;
 }

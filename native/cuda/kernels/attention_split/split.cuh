@@ -13,8 +13,19 @@
 // offsets. A row is a multiple of 128 bytes; its 16-byte chunk c lies at c ^ (row % 8), so eight rows of one chunk (ldmatrix)
 // and eight chunks of one row (cp.async) both touch all 32 banks once. Latent rows (MLA) serve as keys and as values.
 //
-// A step has two barriers: one when its copies have landed and the previous step's readers are done, one when the scores are complete.
-// Keys that no row sees are not read but zero-filled. Keys that some rows see may hold anything: see add_values().
+// A step has two barriers: one when its copies have landed and the previous step's readers are done, one when the scores
+// are complete. Keys that no row sees are not read but zero-filled. Keys that some rows see may hold anything: add_seen().
+//
+// Floor: a block moves keys · (dim_qk + dim_vo) · 2 bytes (MLA: keys · dim_qk · 2) and multiplies 2 · rows · keys · (dim_qk +
+// dim_vo), so 16 rows do 16 operations per byte, far below what tensor cores need to be the limit: decoding is bound by
+// memory, and the ring keeps (stages - 1) steps of it in flight. 64 rows of MLA do 121 per byte, near the balance of sm_80.
+//
+// ptxas for sm_80, no spills:    registers   shared memory, KiB
+//   d64   16 | 64 rows           127 | 127   58 | 60
+//   d128  16 | 64 rows           127 | 135   75 | 76
+//   d192  16 | 64 rows           109 | 135   70 | 75
+//   d256  16 | 64 rows           125 | 153   75 | 87
+//   MLA   16 | 32 | 64 rows      155 | 215 | 222   94 | 94 | 155
 
 #include "cuda/common/cp_async.cuh"
 #include "cuda/common/mma.cuh"
@@ -93,15 +104,16 @@ class SplitBlock {
   }
 
  private:
-  __device__ std::int64_t sequence() const { return blockIdx.x / params_.num_splits / params_.row_tiles / p_.num_kv_heads; }
+  __device__ std::int64_t sequence() const { return blockIdx.x / params_.row_tiles / params_.num_splits / p_.num_kv_heads; }
 
   /// Which rows and keys are this block's; false when there is nothing to do.
   __device__ bool locate() {
+    // Row tiles innermost: those of one split run side by side and find its keys in the L2 cache.
     unsigned n = blockIdx.x;
-    split_ = n % params_.num_splits;
-    n /= params_.num_splits;
     first_row_ = n % params_.row_tiles * static_cast<std::int64_t>(kRows);
-    kv_head_ = n / params_.row_tiles % p_.num_kv_heads;
+    n /= params_.row_tiles;
+    split_ = n % params_.num_splits;
+    kv_head_ = n / params_.num_splits % p_.num_kv_heads;
     const std::int64_t rows = s_.qo_len * p_.group_size;
     first_key_ = split_ * params_.split_len;
     if (first_row_ >= rows || first_key_ >= s_.kv_len) return false;
