@@ -166,7 +166,7 @@ __device__ void linear_tile(const LinearParams& p) {
 /// Any dtypes and alignment: tiles of float32 in shared memory, 4 x 4 outputs a thread. 8.25 KiB of static shared memory.
 __device__ void linear_plain(const LinearParams& p) {
   constexpr LinearTile kTile = kPlainTile;
-  constexpr int kPad = 1;  // the transposing stores below go down a column
+  constexpr int kPad = 2;  // the transposing stores below go down two columns: banks 2c + r
   __shared__ float x_tile[kTile.k][kTile.rows + kPad], weight_tile[kTile.k][kTile.columns + kPad];
   const TileOrigin origin = tile_origin(p, kTile.rows, kTile.columns);
   const std::int64_t x_base = origin.batch * p.x_batch_stride, weight_base = origin.batch * p.weight_batch_stride;

@@ -21,12 +21,12 @@ StridedAxes outer_axes(const RmsNormProblem& problem) {
 std::optional<std::string> reject_wide(const Kernel<RmsNormProblem>&, const RmsNormProblem& problem) {
   const std::int64_t items = 16 / dtype_size(problem.x.dtype);
   const StridedAxes outer = outer_axes(problem);
-  bool fits = problem.width % items == 0 && is_aligned(problem.x.data, 16) && is_aligned(problem.y.data, 16);
+  bool fits = problem.width % items == 0 && is_aligned(problem.x.data, 16) && is_aligned(problem.y.data, 16) && is_aligned(problem.weight.data, 16);
   for (int i = 0; i < outer.count; ++i) {
     const bool one_row = outer.extents[i] == 1;
     fits = fits && (one_row || (outer.src_strides[i] % items == 0 && outer.dst_strides[i] % items == 0));
   }
-  if (!fits) return "rows must start at, and be, multiples of 16 bytes";
+  if (!fits) return "rows and weight must start at, and rows be, multiples of 16 bytes";
   return std::nullopt;
 }
 

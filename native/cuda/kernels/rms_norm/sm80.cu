@@ -35,6 +35,30 @@ __device__ float block_sum(float value) {
   return total;
 }
 
+/// Weights index … index + kItems - 1 by the widest accesses.
+template <class W, int kItems>
+__device__ void load_weights(const void* weight, std::int64_t index, float (&values)[kItems]) {
+  constexpr int kPart = kItems * sizeof(W) > 16 ? 16 / sizeof(W) : kItems;
+  const auto* parts = reinterpret_cast<const Pack<W, kPart>*>(static_cast<const W*>(weight) + index);
+#pragma unroll
+  for (int i = 0; i < kItems / kPart; ++i) {
+    const Pack<W, kPart> part = parts[i];
+#pragma unroll
+    for (int j = 0; j < kPart; ++j) values[i * kPart + j] = to_float(part.items[j]);
+  }
+}
+
+template <int kItems>
+__device__ void load_weights(const RmsNormParams& p, std::int64_t index, float (&values)[kItems]) {
+  if (p.weight_dtype == DType::kFloat32) {
+    load_weights<float>(p.weight, index, values);
+  } else if (p.weight_dtype == DType::kFloat16) {
+    load_weights<__half>(p.weight, index, values);
+  } else {
+    load_weights<__nv_bfloat16>(p.weight, index, values);
+  }
+}
+
 template <class T, int kItems, bool kWholeBlock>
 __device__ void normalize_rows(const RmsNormParams& p) {
   using Items = Pack<T, kItems>;
@@ -60,10 +84,10 @@ __device__ void normalize_rows(const RmsNormParams& p) {
   const float factor = 1 / sqrtf(sum / static_cast<float>(p.width) + p.eps);
   for (std::int64_t i = thread; i < count; i += kThreads) {
     Items items = x[i];
+    float weights[kItems];
+    load_weights(p, i * kItems, weights);
 #pragma unroll
-    for (int j = 0; j < kItems; ++j) {
-      items.items[j] = from_float<T>(to_float(items.items[j]) * factor * load_element(p.weight, p.weight_dtype, i * kItems + j));
-    }
+    for (int j = 0; j < kItems; ++j) items.items[j] = from_float<T>(to_float(items.items[j]) * factor * weights[j]);
     y[i] = items;
   }
 }

@@ -78,6 +78,7 @@ __device__ void rope_token(const RopeParams& p) {
   const std::int64_t position = p.positions ? p.positions[b * p.positions_batch_stride + i * p.positions_row_stride] : i;
   const std::int64_t before = p.width - p.dim;  // features that stay as they are
   if (p.x != p.y) {
+#pragma unroll 1
     for (std::int64_t item = threadIdx.x; item < p.heads * (before / kItems); item += kRopeThreads) {
       const std::int64_t head = item / (before / kItems), at = item % (before / kItems) * kItems;
       *reinterpret_cast<Pack<T, kItems>*>(y + head * p.y_strides[2] + at) = *reinterpret_cast<const Pack<T, kItems>*>(x + head * p.x_strides[2] + at);
@@ -87,6 +88,7 @@ __device__ void rope_token(const RopeParams& p) {
   for (std::int64_t chunk = 0; chunk < pairs; chunk += kRopeChunk) {
     const int count = static_cast<int>(pairs - chunk < kRopeChunk ? pairs - chunk : kRopeChunk);
     if (chunk > 0) __syncthreads();
+#pragma unroll 1
     for (int pair = threadIdx.x; pair < count; pair += kRopeThreads) {
       const Rotation r = rotation(static_cast<double>(position) * p.turns[chunk + pair], p.magnitude);
       cos[pair] = r.cos;
@@ -94,6 +96,7 @@ __device__ void rope_token(const RopeParams& p) {
     }
     __syncthreads();
     const int vectors = count / kItems;
+#pragma unroll 1
     for (std::int64_t item = threadIdx.x; item < p.heads * vectors; item += kRopeThreads) {
       const std::int64_t head = item / vectors;
       const int pair = static_cast<int>(item % vectors) * kItems;
