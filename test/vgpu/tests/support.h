@@ -1,0 +1,69 @@
+// A device of the virtual GPU for a test: arrays, modules, launches, every result checked.
+#pragma once
+#include <cuda.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+inline void check(CUresult result, const char* what) {
+  if (result != CUDA_SUCCESS) {
+    const char* name = nullptr;
+    cuGetErrorName(result, &name);
+    throw std::runtime_error(std::string(what) + ": " + (name == nullptr ? "?" : name));
+  }
+}
+#define CHECK(call) check(call, #call)
+
+struct Gpu {
+  Gpu() {
+    CHECK(cuInit(0));
+    CUdevice device;
+    CUcontext context;
+    CHECK(cuDeviceGet(&device, 0));
+    CHECK(cuDevicePrimaryCtxRetain(&context, device));
+    CHECK(cuCtxSetCurrent(context));
+  }
+  CUfunction load(const std::string& ptx, const char* name) {
+    CUmodule module;
+    CUfunction function;
+    CHECK(cuModuleLoadData(&module, ptx.c_str()));
+    CHECK(cuModuleGetFunction(&function, module, name));
+    return function;
+  }
+  CUdeviceptr empty(std::size_t bytes) {
+    CUdeviceptr address;
+    CHECK(cuMemAlloc(&address, bytes));
+    return address;
+  }
+  template <class T>
+  CUdeviceptr upload(const std::vector<T>& values) {
+    const CUdeviceptr address = empty(values.size() * sizeof(T));
+    CHECK(cuMemcpyHtoD(address, values.data(), values.size() * sizeof(T)));
+    return address;
+  }
+  template <class T>
+  std::vector<T> download(CUdeviceptr address, std::size_t count) {
+    std::vector<T> values(count);
+    CHECK(cuMemcpyDtoH(values.data(), address, count * sizeof(T)));
+    return values;
+  }
+  void launch(CUfunction function, unsigned blocks, unsigned threads, std::vector<void*> arguments) {
+    CHECK(cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, nullptr, arguments.data(), nullptr));
+    CHECK(cuCtxSynchronize());
+  }
+};
+
+/// Small seeded integers and fractions that bf16 holds exactly.
+struct Random {
+  explicit Random(unsigned seed) : state(seed * 2654435761u + 1) {}
+  unsigned next() {
+    state ^= state << 13;
+    state ^= state >> 17;
+    return state ^= state << 5;
+  }
+  float value() { return static_cast<float>(static_cast<int>(next() % 17) - 8) / 4; }
+  unsigned state;
+};
