@@ -12,7 +12,7 @@ inline constexpr float kNegInf = -__builtin_inff();
 __device__ __forceinline__ float bend_logit(const AttentionProblem& p, float dot, float slope, std::int64_t distance) {
   float x = dot * p.softmax_scale;
   if (p.logit_softcap > 0) x = tanhf(x / p.logit_softcap) * p.logit_softcap;
-  if (slope != 0) x -= slope * fabsf(static_cast<float>(distance));
+  if (p.alibi_slopes) x -= slope * fabsf(static_cast<float>(distance));
   return x;
 }
 

@@ -40,6 +40,8 @@ constexpr int tile_shared_bytes(AttentionTileShape s) {
 }
 // All fit in the 99 KiB of sm_86 and sm_89; those of 64 KiB and less leave room for two blocks per multiprocessor of sm_80.
 inline constexpr AttentionTileShape kTileShapes[] = {{64, 64, 2, 64}, {128, 128, 2, 32}, {192, 128, 2, 32}, {256, 256, 1, 32}};
+/// Queries and keys in two parts have an instance of their own.
+inline constexpr int kTwoPartShape = 2;
 
 /// Rows of a block (one per warp) and value features of a work item.
 inline constexpr int kPlainRows = 4;

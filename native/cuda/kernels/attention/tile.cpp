@@ -21,6 +21,7 @@ constexpr const char* kKernels[][2] = {{"attention_tile_f16_64", "attention_tile
 /// The first shape that holds the heads, or -1.
 int shape_of(const AttentionProblem& p) {
   for (int n = 0; n < static_cast<int>(std::size(kTileShapes)); ++n) {
+    if (p.num_parts == 2 && n != kTwoPartShape) continue;
     if (p.head_dim_qk <= kTileShapes[n].head_dim_qk && p.head_dim_vo <= kTileShapes[n].head_dim_vo) return n;
   }
   return -1;
@@ -35,7 +36,7 @@ std::optional<std::string> reject_tile(const AttentionProblem& p) {
   if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return "keys are " + std::string(dtype_name(dtype)) + ", not float16 or bfloat16";
   if (p.q[0].dtype != dtype) return "q is " + std::string(dtype_name(p.q[0].dtype)) + ", keys are " + dtype_name(dtype);
   const int shape = shape_of(p);
-  if (shape < 0) return "head dims above 256";
+  if (shape < 0) return p.num_parts == 2 ? "two parts wider than 192, or values wider than 128" : "head dims above 256";
   bool whole = vector_rows(p.v);
   for (int part = 0; part < p.num_parts; ++part) whole = whole && vector_rows(p.q[part]) && vector_rows(p.k[part]);
   if (!whole) return "rows are not whole, aligned pieces of 16 bytes";

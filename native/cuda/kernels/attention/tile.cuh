@@ -34,6 +34,7 @@ struct TileTask {
   static constexpr int kQk = kDims.head_dim_qk, kVo = kDims.head_dim_vo, kKv = kDims.tile_kv, kTiles = kDims.warp_tiles;
   static constexpr int kRows = tile_rows(kDims), kThreads = kTileWarps * 32;
   static constexpr int kQkChunks = kQk / 8, kVoChunks = kVo / 8;
+  static constexpr bool kTwoParts = kShape == kTwoPartShape;
   static constexpr int kKeyBytes = kKv * kQk * 2, kValueBytes = kKv * kVo * 2;
 
   const AttentionProblem& p;
@@ -47,39 +48,49 @@ struct TileTask {
   __device__ int query_of(int row) const { return static_cast<int>(static_cast<unsigned>(row) / static_cast<unsigned>(p.group_size)); }
   __device__ std::int64_t head_of(int row) const { return kv_head * p.group_size + (row - query_of(row) * p.group_size); }
 
+  /// The part that holds feature `d` (and d within it): chosen field by field, since a branch here would part the lanes before their barrier.
+  static __device__ HeadRows part_of(const HeadRows (&parts)[2], int num_parts, int& d) {
+    if constexpr (!kTwoParts) return parts[0];
+    const bool second = num_parts == 2 && d >= parts[0].dim;
+    HeadRows rows;
+    rows.data = second ? parts[1].data : parts[0].data;
+    rows.sequence_stride = second ? parts[1].sequence_stride : parts[0].sequence_stride;
+    rows.row_stride = second ? parts[1].row_stride : parts[0].row_stride;
+    rows.head_stride = second ? parts[1].head_stride : parts[0].head_stride;
+    rows.dim = second ? parts[1].dim : parts[0].dim;
+    d -= second ? parts[0].dim : 0;
+    return rows;
+  }
+
   __device__ void load_queries() const {
 #pragma unroll 1
     for (int n = threadIdx.x; n < kRows * kQkChunks; n += kThreads) {
       const int r = n / kQkChunks, chunk = n % kQkChunks;
-      const int row = first_row + r, i = query_of(row);
-      const bool second = chunk * 8 >= p.q[0].dim && p.num_parts == 2;
-      const HeadRows& q = p.q[second];
-      const int d = chunk * 8 - (second ? p.q[0].dim : 0);
-      const bool valid = row < num_rows && i < span.qo_len && d < q.dim;
-      const std::int64_t offset = valid ? span.qo_row(p, q, i) + head_of(row) * q.head_stride + d : 0;
+      int d = chunk * 8;
+      const HeadRows q = part_of(p.q, p.num_parts, d);
+      const int row = min(first_row + r, num_rows - 1), i = query_of(row);
+      const bool valid = first_row + r < num_rows && i < span.qo_len && d < q.dim;
+      const std::int64_t offset = span.qo_row(p, q, i) + head_of(row) * q.head_stride + (valid ? d : 0);
       cp_async_16(q_shared + swizzled_offset<kQkChunks>(r, chunk), reinterpret_cast<const T*>(q.data) + offset, valid);
     }
   }
 
-  /// Keys and values [first, first + kKv), zeros outside [begin, end).
-  __device__ void load_stage(int stage, std::int64_t first, std::int64_t begin, std::int64_t end) const {
+  /// Keys and values [first, first + kKv), zeros outside [begin, end); addresses stay inside.
+  __device__ void load_stage(int stage, int first, int begin, int end) const {
 #pragma unroll 2
     for (int n = threadIdx.x; n < kKv * kQkChunks; n += kThreads) {
-      const int r = n / kQkChunks, chunk = n % kQkChunks;
-      const std::int64_t j = first + r;
-      const bool second = chunk * 8 >= p.k[0].dim && p.num_parts == 2;
-      const HeadRows& k = p.k[second];
-      const int d = chunk * 8 - (second ? p.k[0].dim : 0);
-      const bool valid = j >= begin && j < end && d < k.dim;
-      const std::int64_t offset = valid ? span.kv_row(p, k, j) + kv_head * k.head_stride + d : 0;
+      const int r = n / kQkChunks, chunk = n % kQkChunks, j = min(max(first + r, begin), end - 1);
+      int d = chunk * 8;
+      const HeadRows k = part_of(p.k, p.num_parts, d);
+      const bool valid = j == first + r && d < k.dim;
+      const std::int64_t offset = span.kv_row(p, k, j) + kv_head * k.head_stride + (valid ? d : 0);
       cp_async_16(k_shared + stage * kKeyBytes + swizzled_offset<kQkChunks>(r, chunk), reinterpret_cast<const T*>(k.data) + offset, valid);
     }
 #pragma unroll 2
     for (int n = threadIdx.x; n < kKv * kVoChunks; n += kThreads) {
-      const int r = n / kVoChunks, chunk = n % kVoChunks;
-      const std::int64_t j = first + r;
-      const bool valid = j >= begin && j < end && chunk * 8 < p.head_dim_vo;
-      const std::int64_t offset = valid ? span.kv_row(p, p.v, j) + kv_head * p.v.head_stride + chunk * 8 : 0;
+      const int r = n / kVoChunks, chunk = n % kVoChunks, j = min(max(first + r, begin), end - 1);
+      const bool valid = j == first + r && chunk * 8 < p.head_dim_vo;
+      const std::int64_t offset = span.kv_row(p, p.v, j) + kv_head * p.v.head_stride + (valid ? chunk * 8 : 0);
       cp_async_16(v_shared + stage * kValueBytes + swizzled_offset<kVoChunks>(r, chunk), reinterpret_cast<const T*>(p.v.data) + offset, valid);
     }
   }
@@ -136,7 +147,7 @@ struct TileTask {
 
   /// s, of keys from `first`, becomes probabilities; maxima (base 2) and this lane's part of the sums move on.
   template <bool kEdge>
-  __device__ void softmax(float (&s)[kTiles][kKv / 8][4], float (&o)[kTiles][kVo / 8][4], float (&max)[kTiles][2], float (&sum)[kTiles][2], std::int64_t first,
+  __device__ void softmax(float (&s)[kTiles][kKv / 8][4], float (&o)[kTiles][kVo / 8][4], float (&max)[kTiles][2], float (&sum)[kTiles][2], int first,
                           int warp, int lane) const {
     const bool bent = p.logit_softcap > 0 || p.alibi_slopes;
 #pragma unroll
@@ -148,7 +159,7 @@ struct TileTask {
           const int row = first_row + (warp * kTiles + t) * 16 + half * 8 + lane / 4, i = query_of(row);
           const int begin = static_cast<int>(max_of(span.seen_begin(p, i) - first, -1)), end = static_cast<int>(min_of(span.seen_end(p, i) - first, kKv));
           const std::int64_t distance = i + (span.kv_len - span.qo_len) - first;
-          const float slope = row < num_rows ? alibi_slope(p, span.index, head_of(row)) : 0.0f;
+          const float slope = alibi_slope(p, span.index, head_of(min(row, num_rows - 1)));
 #pragma unroll
           for (int n = 0; n < kKv / 8; ++n) {
 #pragma unroll
@@ -246,21 +257,23 @@ struct TileTask {
     // Keys of the first and the last valid query bound those of all between.
     const std::int64_t first_query = query_of(first_row);
     const std::int64_t last_query = min_of(query_of(static_cast<int>(min_of(first_row + std::int64_t{kRows}, num_rows)) - 1), span.qo_len - 1);
-    const std::int64_t begin = span.seen_begin(p, first_query), end = first_query < span.qo_len ? span.seen_end(p, last_query) : 0;
+    const std::int64_t seen_end = first_query < span.qo_len ? span.seen_end(p, last_query) : 0;
+    const int end = static_cast<int>(max_of(seen_end, 0)), begin = static_cast<int>(min_of(span.seen_begin(p, first_query), end));
     if (begin < end) {
-      const std::int64_t inner_begin = span.seen_begin(p, last_query), inner_end = span.seen_end(p, first_query);
-      const std::int64_t origin = begin / kKv * kKv;
+      const int inner_begin = static_cast<int>(span.seen_begin(p, last_query)), inner_end = static_cast<int>(max_of(span.seen_end(p, first_query), 0));
+      const int origin = begin / kKv * kKv;
       load_queries();
       load_stage(0, origin, begin, end);
       cp_async_commit();
       int stage = 0;
-      for (std::int64_t first = origin; first < end; first += kKv, stage ^= 1) {
+      for (int first = origin; first < end; first += kKv, stage ^= 1) {
         cp_async_wait<0>();
         __syncthreads();  // everybody's copies are there, and everybody is done with the other stage
         if (first + kKv < end) {
           load_stage(stage ^ 1, first + kKv, begin, end);
           cp_async_commit();
         }
+        __syncwarp();
         float s[kTiles][kKv / 8][4];
         multiply_keys(s, stage, warp, lane);
         if (first < inner_begin || first + kKv > inner_end) {
@@ -268,6 +281,7 @@ struct TileTask {
         } else {
           softmax<false>(s, o, max, sum, first, warp, lane);
         }
+        __syncwarp();  // lanes may have parted over their own rows' options; mma needs them together
         add_values(o, s, stage, lane);
       }
     }
