@@ -2,7 +2,7 @@
 //   copy_units_<bytes>   equal dtypes: bits move in units of 1 … 16 bytes along any strides; NaN payloads survive
 //   copy_convert_*_*     two float types, both dense and 16-byte aligned: a thread moves 8 neighbours by wide accesses
 //   copy_plain_any       everything else, one element at a time
-// Nothing in shared memory; budget 40 registers. Bound by memory: each byte is read once and written once.
+// Nothing in shared memory; budget 48 registers. Bound by memory: each byte is read once and written once.
 
 #include <cstdint>
 
