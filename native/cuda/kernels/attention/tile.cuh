@@ -8,6 +8,8 @@
 // 256 bytes per 2 · 4096 operations stay below what shared memory delivers while the tensor cores work.
 // Keys that no row of the tile sees are not read; those that some rows do not see are masked, in edge tiles only.
 
+#include <type_traits>
+
 #include "cuda/common/cp_async.cuh"
 #include "cuda/common/elements.cuh"
 #include "cuda/common/mma.cuh"
@@ -120,7 +122,34 @@ struct TileTask {
     }
   }
 
-  __device__ void add_values(float (&o)[kTiles][kVo / 8][4], const float (&s)[kTiles][kKv / 8][4], int stage, int lane) const {
+  /// Whether any value of the fragments is infinite or NaN, which is when all bits of its exponent are set.
+  static __device__ bool any_not_finite(const std::uint32_t (&b)[4]) {
+    constexpr std::uint32_t kLow = std::is_same_v<T, __half> ? 0x7c00u : 0x7f80u, kHigh = kLow << 16;
+    bool found = false;
+#pragma unroll
+    for (std::uint32_t x : b) found |= (x & kLow) == kLow || (x & kHigh) == kHigh;
+    return __any_sync(kFullWarp, found);
+  }
+
+  /// out += P V of 16 keys from `key0`, one key after the other, each added only to the rows that see it: 0 · NaN is NaN, so a value
+  /// that is not finite must not meet the zero of a row it is hidden from.
+  __device__ void add_seen(float (&out)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, int key0, int row, int lane) const {
+#pragma unroll 1
+    for (int key = 0; key < 16; ++key) {
+      const bool mine = lane % 4 == key % 8 / 2;
+      const std::uint32_t half = key % 2 ? 0xffff0000u : 0x0000ffffu;
+      float product[4] = {};
+      mma_16x8x16(T(), product, a, mine && key < 8 ? b0 & half : 0, mine && key >= 8 ? b1 & half : 0);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const std::int64_t i = query_of(row + e / 2 * 8), j = key0 + key;
+        out[e] += j >= span.seen_begin(p, i) && j < span.seen_end(p, i) ? product[e] : 0.0f;
+      }
+    }
+  }
+
+  /// `edge`: some rows do not see some of the keys.
+  __device__ void add_values(float (&o)[kTiles][kVo / 8][4], const float (&s)[kTiles][kKv / 8][4], int stage, int first, bool edge, int warp, int lane) const {
     const std::uint32_t values = v_shared + stage * kValueBytes;
 #pragma unroll
     for (int k = 0; k < kKv / 16; ++k) {
@@ -136,10 +165,19 @@ struct TileTask {
       for (int n = 0; n < kVo / 16; ++n) {
         std::uint32_t b[4];
         ldmatrix_x4_transposed(b, values + swizzled_offset<kVoChunks>(k * 16 + lane % 16, n * 2 + lane / 16));
+        if (edge && any_not_finite(b)) {
 #pragma unroll
-        for (int t = 0; t < kTiles; ++t) {
-          mma_16x8x16(T(), o[t][2 * n], a[t], b[0], b[1]);
-          mma_16x8x16(T(), o[t][2 * n + 1], a[t], b[2], b[3]);
+          for (int t = 0; t < kTiles; ++t) {
+            const int row = first_row + (warp * kTiles + t) * 16 + lane / 4;
+            add_seen(o[t][2 * n], a[t], b[0], b[1], first + k * 16, row, lane);
+            add_seen(o[t][2 * n + 1], a[t], b[2], b[3], first + k * 16, row, lane);
+          }
+        } else {
+#pragma unroll
+          for (int t = 0; t < kTiles; ++t) {
+            mma_16x8x16(T(), o[t][2 * n], a[t], b[0], b[1]);
+            mma_16x8x16(T(), o[t][2 * n + 1], a[t], b[2], b[3]);
+          }
         }
       }
     }
@@ -276,13 +314,14 @@ struct TileTask {
         __syncwarp();
         float s[kTiles][kKv / 8][4];
         multiply_keys(s, stage, warp, lane);
-        if (first < inner_begin || first + kKv > inner_end) {
+        const bool edge = first < inner_begin || first + kKv > inner_end;
+        if (edge) {
           softmax<true>(s, o, max, sum, first, warp, lane);
         } else {
           softmax<false>(s, o, max, sum, first, warp, lane);
         }
         __syncwarp();  // lanes may have parted over their own rows' options; mma needs them together
-        add_values(o, s, stage, lane);
+        add_values(o, s, stage, first, edge, warp, lane);
       }
     }
     store(o, max, sum, warp, lane);
