@@ -1,0 +1,46 @@
+// Compiles and runs the sample kernels on the virtual GPU.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type LaunchReport, readReport } from './report'
+
+export const root = join(__dirname, '..', '..')
+const folder = mkdtempSync(join(tmpdir(), 'vgpu-'))
+let runs = 0
+
+/** The compiler of kernels, or undefined where there is none. */
+export function findNvcc(): string | undefined {
+  return ['nvcc', '/usr/local/cuda/bin/nvcc'].find((name) => spawnSync(name, ['--version']).status === 0)
+}
+
+export function buildVirtualGpu(): void {
+  const done = spawnSync(process.execPath, [join(root, 'scripts', 'vgpu.js'), '--build'], { encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(done.stderr)
+}
+
+export function compile(nvcc: string, source: string): string {
+  const output = join(folder, 'kernels.ptx')
+  const args = ['-std=c++20', '-ptx', '-arch=compute_80', '-lineinfo', join(root, source), '-o', output]
+  const done = spawnSync(nvcc, args, { encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(done.stderr)
+  return readFileSync(output, 'utf8')
+}
+
+export interface SampleRun {
+  /** 0: right, 1: wrong numbers, 2: an error of the driver. */
+  status: number | null
+  output: string
+  launches: LaunchReport[]
+}
+
+export function runSample(ptx: string, kernel: string, env: Record<string, string> = {}): SampleRun {
+  const [file, report] = [join(folder, `${++runs}.ptx`), join(folder, `${runs}.json`)]
+  writeFileSync(file, ptx)
+  const done = spawnSync(join(root, 'build', 'vgpu', 'run_sample'), [file, kernel], {
+    encoding: 'utf8',
+    timeout: 60_000,
+    env: { ...process.env, VGPU_REPORT: report, ...env },
+  })
+  return { status: done.status, output: done.stdout + done.stderr, launches: readReport(report) }
+}
