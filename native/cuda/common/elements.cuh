@@ -87,30 +87,19 @@ struct ElementOf<DType::kInt32> {
 /// Element `index` of an array of a run-time float type; the branch is the same for a whole launch.
 __device__ __forceinline__ float load_element(const void* data, DType dtype, std::int64_t index) {
   switch (dtype) {
-    case DType::kFloat16:
-      return to_float(static_cast<const __half*>(data)[index]);
-    case DType::kBFloat16:
-      return to_float(static_cast<const __nv_bfloat16*>(data)[index]);
-    case DType::kFloat8E4M3:
-      return to_float(static_cast<const e4m3*>(data)[index]);
-    default:
-      return static_cast<const float*>(data)[index];
+    case DType::kFloat16: return to_float(static_cast<const __half*>(data)[index]);
+    case DType::kBFloat16: return to_float(static_cast<const __nv_bfloat16*>(data)[index]);
+    case DType::kFloat8E4M3: return to_float(static_cast<const e4m3*>(data)[index]);
+    default: return static_cast<const float*>(data)[index];
   }
 }
 
 __device__ __forceinline__ void store_element(void* data, DType dtype, std::int64_t index, float value) {
   switch (dtype) {
-    case DType::kFloat16:
-      static_cast<__half*>(data)[index] = from_float<__half>(value);
-      break;
-    case DType::kBFloat16:
-      static_cast<__nv_bfloat16*>(data)[index] = from_float<__nv_bfloat16>(value);
-      break;
-    case DType::kFloat8E4M3:
-      static_cast<e4m3*>(data)[index] = from_float<e4m3>(value);
-      break;
-    default:
-      static_cast<float*>(data)[index] = value;
+    case DType::kFloat16: static_cast<__half*>(data)[index] = from_float<__half>(value); break;
+    case DType::kBFloat16: static_cast<__nv_bfloat16*>(data)[index] = from_float<__nv_bfloat16>(value); break;
+    case DType::kFloat8E4M3: static_cast<e4m3*>(data)[index] = from_float<e4m3>(value); break;
+    default: static_cast<float*>(data)[index] = value;
   }
 }
 

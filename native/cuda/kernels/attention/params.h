@@ -35,9 +35,7 @@ struct AttentionTileShape {
 inline constexpr int kTileWarps = 4;
 inline constexpr int kTileStages = 2;
 constexpr int tile_rows(AttentionTileShape s) { return kTileWarps * s.warp_tiles * 16; }
-constexpr int tile_shared_bytes(AttentionTileShape s) {
-  return 2 * (tile_rows(s) * s.head_dim_qk + kTileStages * s.tile_kv * (s.head_dim_qk + s.head_dim_vo));
-}
+constexpr int tile_shared_bytes(AttentionTileShape s) { return 2 * (tile_rows(s) * s.head_dim_qk + kTileStages * s.tile_kv * (s.head_dim_qk + s.head_dim_vo)); }
 // All fit in the 99 KiB of sm_86 and sm_89; those of 64 KiB and less leave room for two blocks per multiprocessor of sm_80.
 inline constexpr AttentionTileShape kTileShapes[] = {{64, 64, 2, 64}, {128, 128, 2, 32}, {192, 128, 2, 32}, {256, 256, 1, 32}};
 /// Queries and keys in two parts have an instance of their own.
@@ -51,6 +49,9 @@ inline constexpr int kPlainChunk = 256;
 #ifdef __CUDACC__
 __host__ __device__
 #endif
-constexpr int plain_query_stride(int head_dim_qk) { return (head_dim_qk + 3) / 4 * 4; }
+    constexpr int
+    plain_query_stride(int head_dim_qk) {
+  return (head_dim_qk + 3) / 4 * 4;
+}
 
 }  // namespace attn::cuda

@@ -16,12 +16,9 @@ constexpr std::int64_t kMaxStagedBytes = 48 * 1024;
 
 const char* plain_kernel(DType dtype) {
   switch (dtype) {
-    case DType::kFloat16:
-      return "attention_plain_f16";
-    case DType::kBFloat16:
-      return "attention_plain_bf16";
-    default:
-      return "attention_plain_f32";
+    case DType::kFloat16: return "attention_plain_f16";
+    case DType::kBFloat16: return "attention_plain_bf16";
+    default: return "attention_plain_f32";
   }
 }
 

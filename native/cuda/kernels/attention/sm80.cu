@@ -5,17 +5,17 @@
 
 namespace attn::cuda {
 
-#define ATTN_PLAIN(name, T)                                                                                                             \
+#define ATTN_PLAIN(name, T)                                                                                                                      \
   extern "C" __global__ void __launch_bounds__(kPlainRows * 32, 4) attention_plain_##name(const __grid_constant__ AttentionPlainParams params) { \
-    attention_plain<T>(params);                                                                                                         \
+    attention_plain<T>(params);                                                                                                                  \
   }
 ATTN_PLAIN(f32, float)
 ATTN_PLAIN(f16, __half)
 ATTN_PLAIN(bf16, __nv_bfloat16)
 
-#define ATTN_TILE(name, T, shape)                                                                                                    \
+#define ATTN_TILE(name, T, shape)                                                                                                           \
   extern "C" __global__ void __launch_bounds__(kTileWarps * 32) attention_tile_##name(const __grid_constant__ AttentionTileParams params) { \
-    attention_tile<T, shape>(params);                                                                                                \
+    attention_tile<T, shape>(params);                                                                                                       \
   }
 ATTN_TILE(f16_64, __half, 0)
 ATTN_TILE(f16_128, __half, 1)

@@ -27,9 +27,7 @@ int shape_of(const AttentionProblem& p) {
   return -1;
 }
 
-std::int64_t num_row_tiles(const AttentionProblem& p, AttentionTileShape shape) {
-  return (p.qo_len * p.group_size + tile_rows(shape) - 1) / tile_rows(shape);
-}
+std::int64_t num_row_tiles(const AttentionProblem& p, AttentionTileShape shape) { return (p.qo_len * p.group_size + tile_rows(shape) - 1) / tile_rows(shape); }
 
 std::optional<std::string> reject_tile(const AttentionProblem& p) {
   const DType dtype = p.k[0].dtype;

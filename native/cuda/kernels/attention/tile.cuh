@@ -6,6 +6,10 @@
 // Shared memory: Q | K ring | V ring, rows of 16-byte chunks, swizzled so that ldmatrix meets no bank conflict; while one
 // stage is multiplied the next is on its way. A warp reads each B fragment once for its warp_tiles: with two of them,
 // 256 bytes per 2 · 4096 operations stay below what shared memory delivers while the tensor cores work.
+// ptxas for sm_80: at most 255 registers, no spills; 48, 64, 88 and 96 KiB of shared memory for head dims 64, 128, 192/128 and 256, so two
+// blocks per multiprocessor of sm_80 up to 128 and one above. Floor of a row tile over n keys: 2 · tile_rows · n · (head_dim_qk +
+// head_dim_vo) operations and 2 · n · (head_dim_qk + head_dim_vo) bytes of keys and values, that is tile_rows operations per byte:
+// 128 (64 at head dim 256) from the L2 cache; from memory each key comes once for the tiles that run together.
 // Keys that no row of the tile sees are not read; those that some rows do not see are masked, in edge tiles only.
 
 #include <type_traits>
@@ -185,8 +189,8 @@ struct TileTask {
 
   /// s, of keys from `first`, becomes probabilities; maxima (base 2) and this lane's part of the sums move on.
   template <bool kEdge>
-  __device__ void softmax(float (&s)[kTiles][kKv / 8][4], float (&o)[kTiles][kVo / 8][4], float (&max)[kTiles][2], float (&sum)[kTiles][2], int first,
-                          int warp, int lane) const {
+  __device__ void softmax(float (&s)[kTiles][kKv / 8][4], float (&o)[kTiles][kVo / 8][4], float (&max)[kTiles][2], float (&sum)[kTiles][2], int first, int warp,
+                          int lane) const {
     const bool bent = p.logit_softcap > 0 || p.alibi_slopes;
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
@@ -339,7 +343,8 @@ __device__ __forceinline__ void attention_tile(const AttentionTileParams& params
   const std::int64_t first_row = static_cast<std::int64_t>(params.num_row_tiles - 1 - rank) * Task::kRows, num_rows = span.qo_rows * p.group_size;
   if (first_row >= num_rows) return;
   const std::uint32_t q = shared_address(dynamic_shared), k = q + Task::kRows * Task::kQk * 2, v = k + kTileStages * Task::kKeyBytes;
-  const Task task{p, span, static_cast<int>(first_row), static_cast<int>(num_rows), static_cast<int>(head - sequence * p.num_kv_heads), q, k, v, dynamic_shared, params.vector_out};
+  const int kv_head = static_cast<int>(head - sequence * p.num_kv_heads);
+  const Task task{p, span, static_cast<int>(first_row), static_cast<int>(num_rows), kv_head, q, k, v, dynamic_shared, params.vector_out};
   task.run();
 }
 
