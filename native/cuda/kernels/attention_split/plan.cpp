@@ -34,7 +34,7 @@ std::size_t outs_bytes(const AttentionProblem& p) {
 }  // namespace
 
 std::optional<std::string> split_inputs_missing(const AttentionProblem& p) {
-  if (p.q[0].dtype != p.k[0].dtype || (p.q[0].dtype != DType::kFloat16 && p.q[0].dtype != DType::kBFloat16)) {
+  if (p.q[0].dtype != p.k[0].dtype || (mask_of(p.q[0].dtype) & kSplitDTypes) == 0) {
     return "takes float16 or bfloat16, queries and keys alike";
   }
   for (int part = 0; part < p.num_parts; ++part) {
@@ -56,9 +56,7 @@ std::int64_t split_len(const AttentionProblem& p) { return p.num_kv_heads >= 4 |
 
 std::int64_t num_splits(const AttentionProblem& p) { return ceil_div(p.kv_len, split_len(p)); }
 
-std::int64_t split_blocks(const AttentionProblem& p, int tile_rows) {
-  return p.batch * p.num_kv_heads * ceil_div(max_rows(p), tile_rows) * num_splits(p);
-}
+std::int64_t split_blocks(const AttentionProblem& p, int tile_rows) { return p.batch * p.num_kv_heads * ceil_div(max_rows(p), tile_rows) * num_splits(p); }
 
 std::size_t split_workspace(const AttentionProblem& p) {
   return host_arrays_bytes(p) + outs_bytes(p) + static_cast<std::size_t>(state_rows(p)) * sizeof(float);

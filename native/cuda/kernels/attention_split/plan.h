@@ -11,6 +11,8 @@
 
 namespace attn::cuda {
 
+inline constexpr DTypeMask kSplitDTypes = mask_of(DType::kFloat16) | mask_of(DType::kBFloat16);
+
 /// Why no split-KV kernel reads these queries, keys and values: element types, adjacency, alignment. Nothing when they do.
 std::optional<std::string> split_inputs_missing(const AttentionProblem& problem);
 

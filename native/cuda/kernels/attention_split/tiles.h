@@ -28,9 +28,9 @@ struct SplitTile {
 
 // Every tile fits the 99 KiB of sm_86 and sm_89; two blocks of 16 rows fit the 163 KiB of sm_80.
 //   name, row warps, column warps, keys, stages, q·k features, value features
-#define ATTN_ATTENTION_SPLIT_TILES(X)        \
-  X(d64_r16, 1, 4, 64, 3, 64, 64, false, 2)  \
-  X(d64_r64, 4, 2, 64, 2, 64, 64, false, 1)  \
+#define ATTN_ATTENTION_SPLIT_TILES(X)          \
+  X(d64_r16, 1, 4, 64, 3, 64, 64, false, 2)    \
+  X(d64_r64, 4, 2, 64, 2, 64, 64, false, 1)    \
   X(d128_r16, 1, 4, 64, 2, 128, 128, false, 2) \
   X(d128_r64, 4, 2, 32, 3, 128, 128, false, 1) \
   X(d192_r16, 1, 4, 32, 3, 192, 128, false, 2) \
@@ -39,9 +39,9 @@ struct SplitTile {
   X(d256_r64, 4, 2, 16, 3, 256, 256, false, 1)
 
 // Latent rows are keys and values at once. r64 needs the 163 KiB of sm_80 and sm_90; r32 and r16 fit 99 KiB.
-#define ATTN_MLA_DECODE_TILES(X)          \
-  X(r64, 4, 2, 32, 2, 576, 512, true, 1)  \
-  X(r32, 2, 2, 16, 3, 576, 512, true, 1)  \
+#define ATTN_MLA_DECODE_TILES(X)         \
+  X(r64, 4, 2, 32, 2, 576, 512, true, 1) \
+  X(r32, 2, 2, 16, 3, 576, 512, true, 1) \
   X(r16, 1, 4, 32, 2, 576, 512, true, 1)
 
 }  // namespace attn::cuda

@@ -4,15 +4,15 @@
 
 namespace attn::cuda {
 
-#define ATTN_SPLIT(name, rows, cols, keys, stages, qk, vo, shared_kv, blocks)                                                                                       \
-  extern "C" __global__ void __launch_bounds__(32 * rows * cols, blocks) mla_decode_f16_##name(const __grid_constant__ SplitParams p) {                         \
-    split_attention<__half, SplitTile{rows, cols, keys, stages, qk, vo, shared_kv, blocks}>(p);                                                                      \
-  }                                                                                                                                                                  \
-  extern "C" __global__ void __launch_bounds__(32 * rows * cols, blocks) mla_decode_bf16_##name(const __grid_constant__ SplitParams p) {                        \
-    split_attention<__nv_bfloat16, SplitTile{rows, cols, keys, stages, qk, vo, shared_kv, blocks}>(p);                                                               \
+#define ATTN_SPLIT_OF(type, dtype, name, rows, cols, ...)                                                          \
+  extern "C" __global__ void __launch_bounds__(32 * rows * cols, SplitTile{rows, cols, __VA_ARGS__}.blocks_per_sm) \
+      mla_decode_##dtype##_##name(const __grid_constant__ SplitParams p) {                                         \
+    split_attention<type, SplitTile{rows, cols, __VA_ARGS__}>(p);                                                  \
   }
+#define ATTN_SPLIT(...) ATTN_SPLIT_OF(__half, f16, __VA_ARGS__) ATTN_SPLIT_OF(__nv_bfloat16, bf16, __VA_ARGS__)
 ATTN_MLA_DECODE_TILES(ATTN_SPLIT)
 #undef ATTN_SPLIT
+#undef ATTN_SPLIT_OF
 
 extern "C" __global__ void __launch_bounds__(kCombineThreads) mla_decode_f16_combine(const __grid_constant__ SplitParams p) { combine_splits<__half>(p); }
 extern "C" __global__ void __launch_bounds__(kCombineThreads) mla_decode_bf16_combine(const __grid_constant__ SplitParams p) {
