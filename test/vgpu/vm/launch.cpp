@@ -215,6 +215,8 @@ void launch(const Function& function, const LaunchShape& shape, const std::uint8
   for (auto& [base, allocation] : memory.all()) {
     allocation->writer.clear();
     allocation->writer_epoch.clear();
+    allocation->reader.clear();
+    allocation->reader_epoch.clear();
     allocation->touched.clear();
   }
   std::vector<u64> executed(function.code.size(), 0);

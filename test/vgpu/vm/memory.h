@@ -15,6 +15,8 @@ struct GlobalAllocation {
   // Of the launch that runs: who wrote each byte (0: nobody, else block + 1) in which epoch of it, and what was touched.
   std::vector<std::uint32_t> writer;
   std::vector<std::uint32_t> writer_epoch;
+  std::vector<std::uint32_t> reader;  // the last block that read each byte, + 1, and its epoch then
+  std::vector<std::uint32_t> reader_epoch;
   std::vector<std::uint8_t> touched;  // bit 0 loaded, bit 1 stored
 };
 

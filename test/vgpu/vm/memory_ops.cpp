@@ -59,12 +59,24 @@ std::size_t reads_at(const Block& block, u32 byte, int warp) { return static_cas
 
 void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation& a, u64 offset, u32 bytes, bool store) {
   Block& block = *w.block;
+  const auto known = [&](u32 other, u32 epoch) {
+    const auto seen = block.seen.find(other);
+    return seen != block.seen.end() && seen->second > epoch;
+  };
   for (u64 b = offset; b < offset + bytes; b++) {
+    if (store) {
+      const u32 reader = a.reader[b];
+      if (reader != 0 && reader != block.index + 1 && !known(reader, a.reader_epoch[b])) {
+        report(FindingKind::kGlobalRace, w, i, u32{1} << lane, "write of " + describe(*block.launch, a.base + b) + ", which block " + std::to_string(reader - 1) + " read in the same launch");
+      }
+    } else {
+      a.reader[b] = block.index + 1;
+      a.reader_epoch[b] = block.epoch;
+    }
     const u32 writer = a.writer[b];
     if (writer == 0) continue;
     if (writer != block.index + 1) {
-      const auto seen = block.seen.find(writer);
-      if (seen == block.seen.end() || seen->second <= a.writer_epoch[b]) {
+      if (!known(writer, a.writer_epoch[b])) {
         report(FindingKind::kGlobalRace, w, i, u32{1} << lane, std::string(store ? "write" : "read") + " of " + describe(*block.launch, a.base + b) + ", which block " + std::to_string(writer - 1) + " wrote in the same launch");
       }
     }
@@ -81,6 +93,10 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
     a->touched.assign(a->bytes, 0);
     a->writer.assign(a->bytes, 0);
     a->writer_epoch.assign(a->bytes, 0);
+    if (launch.checks) {
+      a->reader.assign(a->bytes, 0);
+      a->reader_epoch.assign(a->bytes, 0);
+    }
   }
   if (launch.checks) {
     if (!store || atomic) {
@@ -220,9 +236,16 @@ u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u3
   Launch& launch = *w.block->launch;
   if (space == kShared) {
     if (address >= kWindowBytes) report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "shared + " + hex(address));
-    if (atomic) {
+    if (atomic) {  // atomics do not race with each other; their order against plain stores is checked
       check_shared_bounds(w, i, lane, address, bytes);
-      return &w.block->shared[address];
+      Block& block = *w.block;
+      for (u64 at = address; at < address + bytes && launch.checks; at++) {
+        const SharedByte& byte = block.shadow[at];
+        if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "shared + " + hex(at) + ", copied by " + where(launch, *byte.write));
+        if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
+        if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock) shared_race(w, i, lane, static_cast<u32>(at), byte, "atomic after write");
+      }
+      return &block.shared[address];
     }
     return store ? shared_write(w, i, lane, static_cast<u32>(address), bytes) : shared_read(w, i, lane, static_cast<u32>(address), bytes);
   }
