@@ -38,12 +38,17 @@ export function checkDevice(argument: string, device: unknown): DeviceId {
   if (typeof device !== 'string' || !/^cuda(:\d{1,3})?$/.test(device)) fail(argument, "'cpu', 'cuda' or 'cuda:<n>'", device)
   const reason = native.unavailableReason('cuda')
   if (reason !== '') throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, `${device} cannot be used: ${reason}`)
-  return device as DeviceId
+  if (device !== 'cuda' && device !== 'cuda:0') {
+    throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, `${device} cannot be used: this version computes on cuda:0 only`)
+  }
+  return 'cuda:0'
 }
 
 /** Throws the failure of earlier work on a device, if its text is not empty. */
 export function throwFailure(device: DeviceId, failure: string): void {
-  if (failure !== '') throw new DeviceError('INTERNAL', device, `${device}: enqueued work failed: ${failure}`)
+  if (failure === '') return
+  const status = /CUDA_ERROR_\w+/.exec(failure)?.[0]
+  throw new DeviceError(status === undefined ? 'INTERNAL' : 'CUDA', device, `${device}: enqueued work failed: ${failure}`, status)
 }
 
 /**
@@ -65,7 +70,7 @@ export const devices = {
 
   /** One device. Throws DeviceError (DEVICE_UNAVAILABLE) when it cannot be used. */
   get(id: DeviceId): DeviceInfo {
-    const wanted = checkDevice('id', id) === 'cuda' ? 'cuda:0' : id
+    const wanted = checkDevice('id', id)
     const info = devices.list().find((device) => device.id === wanted)
     if (info === undefined) throw new DeviceError('DEVICE_UNAVAILABLE', id, `${id} cannot be used: there is no such device`)
     return info

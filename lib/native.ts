@@ -66,6 +66,8 @@ export interface Addon {
   tensorWrap(dtype: number, shape: readonly number[], bits: Bits): TensorHandle
   /** offset and strides in elements, relative to the tensor's own first element. */
   tensorView(tensor: TensorHandle, offset: number, shape: readonly number[], strides: readonly number[]): TensorHandle
+  /** A packed copy on a device. */
+  tensorTo(tensor: TensorHandle, device: string): TensorHandle
   tensorDispose(tensor: TensorHandle): void
   /** Copies run on the queue. The text is the first failure of earlier work, empty when there was none. */
   readNumbers(tensor: TensorHandle, into: Float32Array | Int32Array): Promise<string>
@@ -177,6 +179,8 @@ function toAttentionError(error: unknown): unknown {
       return new ResourceError('OUT_OF_MEMORY', e.message, e.requested ?? 0, e.available ?? 0)
     case 'DEVICE_UNAVAILABLE':
       return new DeviceError('DEVICE_UNAVAILABLE', 'cuda', e.message)
+    case 'CUDA':
+      return new DeviceError('CUDA', 'cuda:0', e.message, /CUDA_ERROR_\w+/.exec(e.message)?.[0])
     default:
       return new AttentionError(e.attn, e.message)
   }

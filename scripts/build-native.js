@@ -6,6 +6,7 @@
 //   --tests               build/Release/attn_tests too, from test/native; other arguments are ignored: prebuildify passes node-gyp's
 //   ATTN_PLAIN_CMAKE=1    do not use cmake-js
 //   ATTN_CMAKE_ARGS=...   more arguments for CMake, separated by spaces: -DCMAKE_BUILD_TYPE=Debug
+//   ATTN_CUDA=AUTO|ON|OFF compile the CUDA kernels: where nvcc and a driver are (default), wherever nvcc is, never
 //   ATTN_OUT=<folder>     where the finished files go (default build/Release)
 //   CXX                   the compiler, as CMake reads it
 const { spawn } = require('node:child_process')
@@ -49,6 +50,7 @@ function describeSetup() {
     `-DATTN_TESTS=${withTests ? 'ON' : 'OFF'}`,
     `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${release}`,
     `-DCMAKE_RUNTIME_OUTPUT_DIRECTORY=${release}`,
+    `-DATTN_CUDA=${process.env.ATTN_CUDA || 'AUTO'}`,
     ...(process.env.ATTN_CMAKE_ARGS ?? '').split(/\s+/).filter(Boolean),
   ]
   return { cmakeJs, folder, options, compiler: process.env.CXX, root }

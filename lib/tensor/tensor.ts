@@ -176,11 +176,12 @@ export class Tensor<D extends DType = DType> implements Disposable {
     return this.cast(this.dtype)
   }
 
-  /** The tensor on a device: a view where it is there already, else a copy. */
+  /** The tensor on a device: a view where it is there already, else a packed copy, for which the work enqueued before it is waited for. */
   to(device: DeviceId): Tensor<D> {
-    this.#live()
-    checkDevice('device', device)
-    return this.#view(0, this.shape, this.strides)
+    const { handle } = this.#live()
+    const wanted = checkDevice('device', device)
+    if (wanted === this.device) return this.#view(0, this.shape, this.strides)
+    return packed(this.dtype, this.shape, wanted, invoke(() => native.tensorTo(handle, wanted)))
   }
 
   /** A packed copy with another dtype; floats round to nearest even, int32 cuts toward zero and saturates. */

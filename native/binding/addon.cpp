@@ -3,12 +3,18 @@
 #include "binding/js_thread.h"
 #include "binding/ops/ops.h"
 #include "cpu/backend.h"
+#ifdef ATTN_WITH_CUDA
+#include "cuda/backend.h"
+#endif
 
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace attn::binding;
   attn::cpu::register_cpu();
+#ifdef ATTN_WITH_CUDA
+  attn::cuda::register_cuda();
+#endif
   set_up_environment(env);
   export_devices(env, exports);
   export_tensors(env, exports);

@@ -15,8 +15,8 @@ HostBits host_bits(const char* name, const Napi::Value& value) {
 
 Backend& backend_named(const std::string& id) {
   if (id == "cpu") return backend_of(DeviceType::kCpu);
-  if (id == "cuda" || id.rfind("cuda:", 0) == 0) return backend_of(DeviceType::kCuda);
-  fail_argument(ErrorCode::kInvalidArgument, "device", "'cpu', 'cuda' or 'cuda:<n>'", id);
+  if (id == "cuda" || id == "cuda:0") return backend_of(DeviceType::kCuda);
+  fail_argument(ErrorCode::kInvalidArgument, "device", "'cpu', 'cuda' or 'cuda:0'", id);
 }
 
 DType dtype_numbered(std::int64_t code) {

@@ -30,6 +30,7 @@ Napi::Error to_js_error(Napi::Env env, const Error& error) {
       object.Set("available", error.available);
       break;
     case ErrorCode::kDeviceUnavailable:
+    case ErrorCode::kCuda:
     case ErrorCode::kInternal: break;
   }
   return js;

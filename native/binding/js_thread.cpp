@@ -29,8 +29,7 @@ void JsThread::end(void* self) {
     thread.closed_ = true;
   }
   for (DeviceType type : {DeviceType::kCpu, DeviceType::kCuda}) {
-    if (!unavailable_reason(type).empty()) continue;
-    backend_of(type).wait_for_cancelled(thread.cancel_);
+    if (Backend* backend = opened_backend(type)) backend->wait_for_cancelled(thread.cancel_);
   }
   thread.kept_.clear();
   delete held;
@@ -94,7 +93,7 @@ Napi::Value promise_after_queue(Napi::Env env, Backend& backend, Napi::Value hol
   const Napi::Promise promise = pending->deferred.Promise();
   const std::uint64_t number = thread->keep(std::move(pending));
   thread->hold();
-  backend.enqueue(0, 1, current_cancel_flag(), [thread, number, clear_failure, &backend](Execution&) {
+  backend.when_reached(current_cancel_flag(), [thread, number, clear_failure, &backend] {
     thread->post([thread, number, failure = backend.failure(clear_failure)](Napi::Env env) {
       thread->let_go();
       const std::unique_ptr<JsThread::Kept> kept = thread->take(number);

@@ -39,9 +39,17 @@ class Backend {
   virtual void release(std::byte* data, std::int64_t bytes) = 0;
   virtual void count_tensor(int delta) = 0;
 
+  /// The host's bytes into memory of this device, before what is enqueued later; `host` may be reused on return.
+  virtual void upload(std::byte* data, const std::byte* host, std::int64_t bytes) = 0;
+  virtual void fill_zeros(std::byte* data, std::int64_t bytes) = 0;
+  /// Bytes of this device into memory of the host when all enqueued so far has run; never once `cancel` is set.
+  virtual void download(const std::byte* data, std::byte* host, std::int64_t bytes, CancelFlag cancel) = 0;
+
   /// Work for the in-order queue; returns its number. `workspace_bytes` are provided in Execution::workspace while it runs
   /// on `threads` threads. What `work` captured is destroyed before the next item starts. What it throws is a failure.
   virtual std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) = 0;
+  /// Calls `then`, on some thread, when all enqueued so far has run; never once `cancel` is set.
+  virtual void when_reached(CancelFlag cancel, std::function<void()> then) = 0;
   /// The number of the last item enqueued so far.
   virtual std::uint64_t last_enqueued() = 0;
   /// Blocks until that item has run; on the CPU the calling thread runs queued work instead of sleeping where it can.
@@ -61,6 +69,11 @@ Backend& backend_of(DeviceType type);
 std::string unavailable_reason(DeviceType type);
 /// Makes a backend known; called once by each backend's own registration.
 void provide_backend(Backend* backend);
+
+/// The backend if anyone has asked for it yet; null otherwise.
+Backend* opened_backend(DeviceType type);
+/// Makes a backend known whose device is opened when someone first asks for it; where there is none, `open` words the reason.
+void provide_backend_when_asked(DeviceType type, std::function<Backend*(std::string& reason)> open);
 
 /// The cancel flag for work enqueued from this thread (each worker thread's environment has its own).
 CancelFlag& current_cancel_flag();

@@ -8,7 +8,7 @@
 namespace attn {
 
 /// The codes of the API's errors (lib/errors.ts maps them to classes).
-enum class ErrorCode { kInvalidArgument, kShapeMismatch, kDisposed, kUnsupported, kOutOfMemory, kDeviceUnavailable, kInternal };
+enum class ErrorCode { kInvalidArgument, kShapeMismatch, kDisposed, kUnsupported, kOutOfMemory, kDeviceUnavailable, kCuda, kInternal };
 
 constexpr const char* error_code_name(ErrorCode code) {
   switch (code) {
@@ -18,6 +18,7 @@ constexpr const char* error_code_name(ErrorCode code) {
     case ErrorCode::kUnsupported: return "UNSUPPORTED";
     case ErrorCode::kOutOfMemory: return "OUT_OF_MEMORY";
     case ErrorCode::kDeviceUnavailable: return "DEVICE_UNAVAILABLE";
+    case ErrorCode::kCuda: return "CUDA";
     case ErrorCode::kInternal: return "INTERNAL";
   }
   return "INTERNAL";

@@ -54,8 +54,19 @@ class CpuBackend : public Backend {
   void release(std::byte* data, std::int64_t bytes) override { memory_.release(data, bytes); }
   void count_tensor(int delta) override { memory_.count_tensor(delta); }
 
+  void upload(std::byte* data, const std::byte* host, std::int64_t bytes) override {
+    if (bytes > 0) std::memcpy(data, host, static_cast<std::size_t>(bytes));
+  }
+  void fill_zeros(std::byte* data, std::int64_t bytes) override { std::memset(data, 0, static_cast<std::size_t>(bytes)); }
+  void download(const std::byte* data, std::byte* host, std::int64_t bytes, CancelFlag cancel) override {
+    queue_.enqueue(0, 1, std::move(cancel), [=](Execution&) { std::memcpy(host, data, static_cast<std::size_t>(bytes)); });
+  }
+
   std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) override {
     return queue_.enqueue(workspace_bytes, threads, std::move(cancel), std::move(work));
+  }
+  void when_reached(CancelFlag cancel, std::function<void()> then) override {
+    queue_.enqueue(0, 1, std::move(cancel), [then = std::move(then)](Execution&) { then(); });
   }
   std::uint64_t last_enqueued() override { return queue_.last_enqueued(); }
   void wait_for(std::uint64_t item) override { queue_.wait_for(item); }

@@ -48,6 +48,10 @@ class InlineBackend : public Backend {
     if (!execution.guard_intact()) throw std::runtime_error("a kernel wrote beyond its workspace");
     return ++enqueued_;
   }
+  void upload(std::byte* data, const std::byte* host, std::int64_t bytes) override { std::memcpy(data, host, static_cast<std::size_t>(bytes)); }
+  void fill_zeros(std::byte* data, std::int64_t bytes) override { std::memset(data, 0, static_cast<std::size_t>(bytes)); }
+  void download(const std::byte* data, std::byte* host, std::int64_t bytes, CancelFlag) override { std::memcpy(host, data, static_cast<std::size_t>(bytes)); }
+  void when_reached(CancelFlag, std::function<void()> then) override { then(); }
   std::uint64_t last_enqueued() override { return enqueued_; }
   void wait_for(std::uint64_t) override {}
   void wait_for_cancelled(const CancelFlag&) override {}

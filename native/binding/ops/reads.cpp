@@ -3,20 +3,17 @@
 #include "binding/export.h"
 #include "binding/js_thread.h"
 #include "binding/ops/ops.h"
-#include "core/copy.h"
+#include "core/transfer.h"
 
 namespace attn::binding {
 namespace {
 
-/// The array as a packed tensor of the shape of `like`.
-Tensor host_tensor(const Tensor& like, DType dtype, const Napi::Value& array) {
+/// Where the array's numbers lie, which have to be as many as the tensor's.
+std::byte* checked_host(const Tensor& like, DType dtype, const Napi::Value& array) {
   const HostBits bits = host_bits("into", array);
-  const std::vector<std::int64_t> shape(like.view.shape.begin(), like.view.shape.begin() + like.view.rank);
-  const TensorView view = contiguous_view(dtype, DeviceType::kCpu, bits.data, shape);
-  if (bits.bytes != view.size() * dtype_size(dtype)) {
-    fail_argument(ErrorCode::kInvalidArgument, "into", std::to_string(view.size() * dtype_size(dtype)) + " bytes", std::to_string(bits.bytes));
-  }
-  return {std::make_shared<Storage>(like.storage->backend(), bits.data, bits.bytes, nullptr), view};
+  const std::int64_t wanted = like.view.size() * dtype_size(dtype);
+  if (bits.bytes != wanted) fail_argument(ErrorCode::kInvalidArgument, "into", std::to_string(wanted) + " bytes", std::to_string(bits.bytes));
+  return bits.data;
 }
 
 DType numbers_dtype(const Napi::Value& array) {
@@ -28,7 +25,7 @@ DType numbers_dtype(const Napi::Value& array) {
 /// Resolves with undefined, or with the failure text of earlier work: what was read then means nothing.
 Napi::Value read_async(const Args& args, DType dtype) {
   const Tensor& src = args.tensor(0, "tensor");
-  copy_tensor(src, host_tensor(src, dtype, args.value(1)));
+  download(src, dtype, checked_host(src, dtype, args.value(1)));
   return promise_after_queue(args.env(), src.storage->backend(), args.value(1), false,
                              [](Napi::Env env, const std::string& failure) -> Napi::Value { return Napi::String::New(env, failure); });
 }
@@ -47,7 +44,8 @@ Napi::Value read_numbers_sync(const Napi::CallbackInfo& info) {
   const Args args(info, 2);
   const Tensor& src = args.tensor(0, "tensor");
   Backend& backend = src.storage->backend();
-  copy_tensor(src, host_tensor(src, numbers_dtype(args.value(1)), args.value(1)));
+  const DType dtype = numbers_dtype(args.value(1));
+  download(src, dtype, checked_host(src, dtype, args.value(1)));
   backend.wait_for(backend.last_enqueued());
   return Napi::String::New(args.env(), backend.failure(false));
 }

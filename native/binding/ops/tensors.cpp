@@ -1,4 +1,3 @@
-#include <cstring>
 #include <memory>
 
 #include "binding/args.h"
@@ -8,6 +7,7 @@
 #include "core/copy.h"
 #include "core/numbers.h"
 #include "core/randn.h"
+#include "core/transfer.h"
 
 namespace attn::binding {
 namespace {
@@ -46,7 +46,7 @@ Napi::Value tensor_empty(const Napi::CallbackInfo& info) {
 Napi::Value tensor_zeros(const Napi::CallbackInfo& info) {
   const Args args(info, 3);
   const Tensor tensor = new_tensor(args);
-  std::memset(tensor.view.data, 0, static_cast<std::size_t>(tensor.storage->bytes()));
+  fill_zeros(tensor);
   return make_handle(args.env(), tensor);
 }
 
@@ -58,7 +58,13 @@ Napi::Value tensor_from_numbers(const Napi::CallbackInfo& info) {
   const std::int64_t count = tensor.view.size();
   const auto convert = [&]<class T>(const T* numbers) {
     check_length("numbers", bits.bytes, count * static_cast<std::int64_t>(sizeof(T)));
-    numbers_to_dtype(numbers, count, tensor.view.dtype, tensor.view.data);
+    if (tensor.view.device == DeviceType::kCpu) {
+      numbers_to_dtype(numbers, count, tensor.view.dtype, tensor.view.data);
+      return;
+    }
+    std::vector<std::byte> converted(static_cast<std::size_t>(count * dtype_size(tensor.view.dtype)));
+    numbers_to_dtype(numbers, count, tensor.view.dtype, converted.data());
+    upload_packed(tensor, converted.data());
   };
   switch (type) {
     case napi_float64_array: convert(reinterpret_cast<const double*>(bits.data)); break;
@@ -74,7 +80,7 @@ Napi::Value tensor_from_bits(const Napi::CallbackInfo& info) {
   const HostBits bits = host_bits("bits", args.value(3));
   const Tensor tensor = new_tensor(args);
   check_length("bits", bits.bytes, tensor.storage->bytes());
-  if (bits.bytes) std::memcpy(tensor.view.data, bits.data, static_cast<std::size_t>(bits.bytes));
+  upload_packed(tensor, bits.data);
   return make_handle(args.env(), tensor);
 }
 
@@ -128,6 +134,11 @@ Napi::Value tensor_view(const Napi::CallbackInfo& info) {
   return make_handle(args.env(), std::move(view), 0);
 }
 
+Napi::Value tensor_to(const Napi::CallbackInfo& info) {
+  const Args args(info, 2);
+  return make_handle(args.env(), to_device(args.tensor(0, "tensor"), backend_named(args.text(1, "device"))));
+}
+
 Napi::Value tensor_dispose(const Napi::CallbackInfo& info) {
   const Args args(info, 1);
   dispose_handle("tensor", args.value(0));
@@ -157,6 +168,7 @@ void export_tensors(Napi::Env env, Napi::Object exports) {
   export_function<tensor_from_bits>(env, exports, "tensorFromBits");
   export_function<tensor_wrap>(env, exports, "tensorWrap");
   export_function<tensor_view>(env, exports, "tensorView");
+  export_function<tensor_to>(env, exports, "tensorTo");
   export_function<tensor_dispose>(env, exports, "tensorDispose");
   export_function<tensor_randn>(env, exports, "randn");
   export_function<copy>(env, exports, "copy");

@@ -1,0 +1,60 @@
+#include "cuda/images.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "cuda/device.h"
+
+namespace attn::cuda {
+namespace {
+
+constexpr unsigned kSharedWithoutAsking = 48 * 1024;
+
+struct Loaded {
+  CUfunction function = nullptr;
+  unsigned shared_bytes = kSharedWithoutAsking;
+};
+struct Modules {
+  std::mutex mutex;
+  std::map<std::string, CUmodule> modules;            // by op
+  std::map<std::string, Loaded, std::less<>> kernels;  // by op and name
+};
+
+Modules& modules() {
+  static Modules* modules = new Modules;  // leaked: launches go on until the process ends
+  return *modules;
+}
+
+CUmodule load(const char* op) {
+  for (const Image* image = kImages; image->op; ++image) {
+    if (std::strcmp(image->op, op) != 0) continue;
+    CUmodule module = nullptr;
+    check(driver().cuModuleLoadData(&module, image->fatbin), (std::string("loading the kernels of ") + op).c_str());
+    return module;
+  }
+  throw Error(ErrorCode::kInternal, std::string("no image holds the kernels of ") + op);
+}
+
+}  // namespace
+
+CUfunction find_kernel(const char* op, const char* kernel, unsigned shared_bytes) {
+  Modules& all = modules();
+  std::lock_guard lock(all.mutex);
+  Loaded& loaded = all.kernels[std::string(op) + "/" + kernel];
+  if (!loaded.function) {
+    CUmodule& module = all.modules[op];
+    if (!module) module = load(op);
+    check(driver().cuModuleGetFunction(&loaded.function, module, kernel), (std::string("finding kernel ") + kernel).c_str());
+  }
+  if (shared_bytes > loaded.shared_bytes) {
+    check(driver().cuFuncSetAttribute(loaded.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(shared_bytes)),
+          (std::to_string(shared_bytes) + " bytes of shared memory for " + kernel).c_str());
+    loaded.shared_bytes = shared_bytes;
+  }
+  return loaded.function;
+}
+
+}  // namespace attn::cuda

@@ -1,0 +1,18 @@
+#include "cuda/kernels/register_kernels.h"
+
+namespace attn::cuda {
+
+void register_all_kernels() {
+  register_attention_split_kernels();
+  register_mla_decode_kernels();
+  register_attention_plain_kernels();  // last: takes every problem of both ops
+  register_merge_kernels();
+  register_linear_kernels();
+  register_rms_norm_kernels();
+  register_rope_kernels();
+  register_copy_kernels();
+  register_paged_kv_kernels();
+  register_randn_kernels();
+}
+
+}  // namespace attn::cuda

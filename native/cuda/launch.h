@@ -1,0 +1,52 @@
+#pragma once
+// What the host side of a kernel may use: the device's stream, its facts, and copies in stream order.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "core/execution.h"
+
+namespace attn::cuda {
+
+struct Grid {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+struct DeviceFacts {
+  int index = 0;
+  int capability = 0;            // 80, 90, …: ten times the major version plus the minor one
+  int num_sms = 0;
+  int max_shared_per_block = 0;  // bytes, with the opt-in for more than 48 KiB
+  std::string name;
+};
+
+/// Facts of the device that kernels run on. For rows that reject by them.
+const DeviceFacts& device_facts();
+
+/// Runs at once on the calling thread: launches are asynchronous, in the order of the device's one stream. Memory is given
+/// back in the same order, so what a launch uses may be released as soon as it was launched.
+class CudaExecution : public Execution {
+ public:
+  const DeviceFacts& device() const { return device_facts(); }
+
+  /// Launches the extern "C" kernel `kernel` of the image of `op`. `params` is its one parameter, passed by value. More than
+  /// 48 KiB of dynamic shared memory is asked for where needed. Throws Error (kCuda) with CUDA's own name of the failure.
+  template <class Params>
+  void launch(const char* op, const char* kernel, Grid grid, unsigned threads, unsigned shared_bytes, const Params& params) {
+    static_assert(std::is_trivially_copyable_v<Params>);
+    launch_bytes(op, kernel, grid, threads, shared_bytes, const_cast<Params*>(&params));
+  }
+
+  /// Bytes of the host to the device, in stream order; `host` may be reused on return.
+  void upload(void* device, const void* host, std::size_t bytes);
+
+ protected:
+  void run(std::int64_t count, Task task, void* context) override;
+
+ private:
+  void launch_bytes(const char* op, const char* kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* params);
+};
+
+}  // namespace attn::cuda
