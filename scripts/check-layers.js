@@ -13,7 +13,7 @@ const nativeRooms = {
   core: ['core'],
   cpu: ['core', 'cpu'],
   cuda: ['core', 'cuda'],
-  binding: ['core', 'cpu', 'binding'],
+  binding: ['core', 'cpu', 'cuda', 'binding'],
 }
 /** What a source of each room may include with <>; everything else of the system is free. */
 const nodeHeaders = /^(napi|node_api|js_native_api|uv|v8|node)[\w-]*\.h$/

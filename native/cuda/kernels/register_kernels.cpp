@@ -5,7 +5,8 @@ namespace attn::cuda {
 void register_all_kernels() {
   register_attention_split_kernels();
   register_mla_decode_kernels();
-  register_attention_plain_kernels();  // last: takes every problem of both ops
+  register_attention_kernels();
+  register_attention_plain_kernels();  // the last rows of both ops: they take every problem
   register_merge_kernels();
   register_linear_kernels();
   register_rms_norm_kernels();
