@@ -14,6 +14,29 @@ struct alignas(sizeof(T) * kCount) Pack {
   T items[kCount];
 };
 
+/// One access each, also where the compiler would move the items of an assigned struct one by one.
+template <class T, int kCount>
+__device__ inline Pack<T, kCount> load_pack(const T* from) {
+  Pack<T, kCount> pack;
+  if constexpr (sizeof(pack) == 16) {
+    const uint4 bits = *reinterpret_cast<const uint4*>(from);
+    memcpy(&pack, &bits, sizeof(pack));
+  } else {
+    pack = *reinterpret_cast<const Pack<T, kCount>*>(from);
+  }
+  return pack;
+}
+template <class T, int kCount>
+__device__ inline void store_pack(T* to, const Pack<T, kCount>& pack) {
+  if constexpr (sizeof(pack) == 16) {
+    uint4 bits;
+    memcpy(&bits, &pack, sizeof(pack));
+    *reinterpret_cast<uint4*>(to) = bits;
+  } else {
+    *reinterpret_cast<Pack<T, kCount>*>(to) = pack;
+  }
+}
+
 /// Two floats, each rounded once, as 16-bit elements of one register; `low` at the lower address. The first argument chooses the type.
 __device__ inline std::uint32_t pack_pair(__half, float low, float high) {
   std::uint32_t result;

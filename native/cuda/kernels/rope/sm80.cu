@@ -37,7 +37,7 @@ __device__ void rotate(const T* x, T* y, const RopeParams& p, std::int64_t first
   using Items = Pack<T, kItems>;
   const std::int64_t at_a = p.interleaved ? first * 2 : first;
   const std::int64_t at_b = p.interleaved ? first * 2 + kItems : first + p.dim / 2;
-  // Read by 16 bytes, so that neighbouring threads meet no bank conflicts.
+  // Read by 16 bytes, so that at most two neighbouring threads meet in a bank.
   using Floats = Pack<float, (kItems < 4 ? kItems : 4)>;
   constexpr int kFloats = sizeof(Floats) / sizeof(float);
   Floats c[kItems / kFloats], s[kItems / kFloats];
@@ -46,7 +46,7 @@ __device__ void rotate(const T* x, T* y, const RopeParams& p, std::int64_t first
     c[i] = reinterpret_cast<const Floats*>(cos)[i];
     s[i] = reinterpret_cast<const Floats*>(sin)[i];
   }
-  const Items in_a = *reinterpret_cast<const Items*>(x + at_a), in_b = *reinterpret_cast<const Items*>(x + at_b);
+  const Items in_a = load_pack<T, kItems>(x + at_a), in_b = load_pack<T, kItems>(x + at_b);
   Items out_a, out_b;
 #pragma unroll
   for (int i = 0; i < kItems; ++i) {
@@ -65,8 +65,8 @@ __device__ void rotate(const T* x, T* y, const RopeParams& p, std::int64_t first
       out_b.items[i] = new_b;
     }
   }
-  *reinterpret_cast<Items*>(y + at_a) = out_a;
-  *reinterpret_cast<Items*>(y + at_b) = out_b;
+  store_pack(y + at_a, out_a);
+  store_pack(y + at_b, out_b);
 }
 
 template <class T, int kItems>
@@ -81,7 +81,7 @@ __device__ void rope_token(const RopeParams& p) {
 #pragma unroll 1
     for (std::int64_t item = threadIdx.x; item < p.heads * (before / kItems); item += kRopeThreads) {
       const std::int64_t head = item / (before / kItems), at = item % (before / kItems) * kItems;
-      *reinterpret_cast<Pack<T, kItems>*>(y + head * p.y_strides[2] + at) = *reinterpret_cast<const Pack<T, kItems>*>(x + head * p.x_strides[2] + at);
+      store_pack(y + head * p.y_strides[2] + at, load_pack<T, kItems>(x + head * p.x_strides[2] + at));
     }
   }
   const std::int64_t pairs = p.dim / 2;
