@@ -18,7 +18,7 @@ constexpr unsigned kThreads = 96;
 struct Case {
   std::string text;  // reads %ra %rb %rc (b32), %qa %qb %qc (b64), %fa.. (f32), %da.. (f64); writes one of %ro %qo %fo %do
   std::function<u64(u64, u64, u64)> model;
-  bool floats = false;  // operands are ordinary floats (low word) or doubles rather than arbitrary bits
+  bool floats = false;   // operands are ordinary floats (low word) or doubles rather than arbitrary bits
   double tolerance = 0;  // relative, for the .approx forms
 };
 
@@ -60,9 +60,24 @@ std::vector<Case> cases() {
       {"and.b32 %ro, %rb, 63; shr.s32 %ro, %ra, %ro;", [](u64 a, u64 b, u64) { return as(s(a) >> ((b & 63) > 31 ? 31 : (b & 63))); }},
       {"and.b32 %ro, %rb, 127; shl.b64 %qo, %qa, %ro;", [](u64 a, u64 b, u64) { return (b & 127) > 63 ? 0 : a << (b & 127); }},
       {"and.b32 %ro, %rb, 127; shr.s64 %qo, %qa, %ro;", [](u64 a, u64 b, u64) { return static_cast<u64>(q(a) >> ((b & 127) > 63 ? 63 : (b & 127))); }},
-      {"popc.b32 %ro, %ra;", [](u64 a, u64, u64) { u64 n = 0; for (u32 v = w(a); v != 0; v &= v - 1) n++; return n; }},
-      {"clz.b32 %ro, %ra;", [](u64 a, u64, u64) { u64 n = 0; while (n < 32 && (w(a) >> (31 - n) & 1) == 0) n++; return n; }},
-      {"brev.b32 %ro, %ra;", [](u64 a, u64, u64) { u32 out = 0; for (u32 v = w(a), n = 0; n < 32; n++, v >>= 1) out = out << 1 | (v & 1); return u64{out}; }},
+      {"popc.b32 %ro, %ra;",
+       [](u64 a, u64, u64) {
+         u64 n = 0;
+         for (u32 v = w(a); v != 0; v &= v - 1) n++;
+         return n;
+       }},
+      {"clz.b32 %ro, %ra;",
+       [](u64 a, u64, u64) {
+         u64 n = 0;
+         while (n < 32 && (w(a) >> (31 - n) & 1) == 0) n++;
+         return n;
+       }},
+      {"brev.b32 %ro, %ra;",
+       [](u64 a, u64, u64) {
+         u32 out = 0;
+         for (u32 v = w(a), n = 0; n < 32; n++, v >>= 1) out = out << 1 | (v & 1);
+         return u64{out};
+       }},
       {"lop3.b32 %ro, %ra, %rb, %rc, 0x96;", [](u64 a, u64 b, u64 c) { return u64{w(a) ^ w(b) ^ w(c)}; }},
       {"lop3.b32 %ro, %ra, %rb, %rc, 0xe8;", [](u64 a, u64 b, u64 c) { return u64{w((a & b) | (a & c) | (b & c))}; }},
       {"prmt.b32 %ro, %ra, %rb, 0x5410;", [](u64 a, u64 b, u64) { return u64{(w(a) & 0xffff) | w(b) << 16}; }},
@@ -74,7 +89,8 @@ std::vector<Case> cases() {
       {"bfi.b32 %ro, %ra, %rb, 4, 8;", [](u64 a, u64 b, u64) { return u64{(w(b) & ~0xff0u) | (w(a) & 255) << 4}; }},
       {"setp.lt.s32 %p, %ra, %rb; selp.b32 %ro, %ra, %rc, %p;", [](u64 a, u64 b, u64 c) { return u64{s(a) < s(b) ? w(a) : w(c)}; }},
       {"setp.hi.u32 %p, %ra, %rb; selp.b32 %ro, 7, 9, %p;", [](u64 a, u64 b, u64) { return u64{w(a) > w(b) ? 7u : 9u}; }},
-      {"setp.ne.s32 %p, %ra, %rb; setp.ge.and.s32 %p, %ra, %rc, %p; selp.b32 %ro, 1, 0, %p;", [](u64 a, u64 b, u64 c) { return u64{w(a) != w(b) && s(a) >= s(c)}; }},
+      {"setp.ne.s32 %p, %ra, %rb; setp.ge.and.s32 %p, %ra, %rc, %p; selp.b32 %ro, 1, 0, %p;",
+       [](u64 a, u64 b, u64 c) { return u64{w(a) != w(b) && s(a) >= s(c)}; }},
       {"mov.b32 %ro, 3; setp.gt.s32 %p, %ra, 0; @%p mov.b32 %ro, 5; @!%p add.s32 %ro, %ro, 8;", [](u64 a, u64, u64) { return u64{s(a) > 0 ? 5u : 11u}; }},
       {"cvt.s64.s32 %qo, %ra;", [](u64 a, u64, u64) { return static_cast<u64>(i64{s(a)}); }},
       {"cvt.s32.s8 %ro, %ra;", [](u64 a, u64, u64) { return as(static_cast<std::int8_t>(a)); }},
@@ -94,7 +110,9 @@ std::vector<Case> cases() {
       {"shl.b32 %ro, %ra, 16; mov.b32 %fo, %ro; cvt.rn.bf16.f32 %ha, %fo; cvt.u32.u16 %ro, %ha;",
        [](u64 a, u64, u64) { return (a & 0x7fff) > 0x7f80 ? u64{0x7fff} : a & 0xffff; }},  // every NaN becomes the canonical one
   };
-  const auto add = [&](const char* text, std::function<u64(u64, u64, u64)> model, double tolerance = 0) { all.push_back({text, std::move(model), true, tolerance}); };
+  const auto add = [&](const char* text, std::function<u64(u64, u64, u64)> model, double tolerance = 0) {
+    all.push_back({text, std::move(model), true, tolerance});
+  };
   add("add.f32 %fo, %fa, %fb;", [](u64 a, u64 b, u64) { return bits(f(a) + f(b)); });
   add("sub.f32 %fo, %fa, %fb;", [](u64 a, u64 b, u64) { return bits(f(a) - f(b)); });
   add("mul.f32 %fo, %fa, %fb;", [](u64 a, u64 b, u64) { return bits(f(a) * f(b)); });
@@ -105,9 +123,14 @@ std::vector<Case> cases() {
   add("abs.f32 %fo, %fa;", [](u64 a, u64, u64) { return a & 0x7fffffff; });
   add("abs.f32 %fo, %fa; sqrt.rn.f32 %fo, %fo;", [](u64 a, u64, u64) { return bits(static_cast<float>(std::sqrt(static_cast<double>(std::fabs(f(a)))))); });
   add("rcp.rn.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(static_cast<float>(1 / static_cast<double>(f(a)))); });
-  add("ex2.approx.ftz.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(static_cast<float>(std::exp2(static_cast<double>(f(a))))); }, 1e-6);
-  add("abs.f32 %fo, %fa; lg2.approx.f32 %fo, %fo;", [](u64 a, u64, u64) { return bits(static_cast<float>(std::log2(static_cast<double>(std::fabs(f(a)))))); }, 1e-6);
-  add("abs.f32 %fo, %fa; rsqrt.approx.f32 %fo, %fo;", [](u64 a, u64, u64) { return bits(static_cast<float>(1 / std::sqrt(static_cast<double>(std::fabs(f(a)))))); }, 1e-6);
+  add(
+      "ex2.approx.ftz.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(static_cast<float>(std::exp2(static_cast<double>(f(a))))); }, 1e-6);
+  add(
+      "abs.f32 %fo, %fa; lg2.approx.f32 %fo, %fo;", [](u64 a, u64, u64) { return bits(static_cast<float>(std::log2(static_cast<double>(std::fabs(f(a)))))); },
+      1e-6);
+  add(
+      "abs.f32 %fo, %fa; rsqrt.approx.f32 %fo, %fo;",
+      [](u64 a, u64, u64) { return bits(static_cast<float>(1 / std::sqrt(static_cast<double>(std::fabs(f(a)))))); }, 1e-6);
   add("cvt.rzi.s32.f32 %ro, %fa;", [](u64 a, u64, u64) { return as(static_cast<i32>(f(a))); });
   add("cvt.rmi.f32.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(std::floor(f(a))); });
   add("setp.lt.f32 %p, %fa, %fb; selp.f32 %fo, %fb, %fc, %p;", [](u64 a, u64 b, u64 c) { return bits(f(a) < f(b) ? f(b) : f(c)); });
@@ -116,13 +139,15 @@ std::vector<Case> cases() {
   add("cvt.rn.f32.f64 %fo, %da;", [](u64 a, u64, u64) { return bits(static_cast<float>(d(a))); });
   // min and max: a NaN loses, except with .NaN
   all.push_back({"mov.f32 %fo, 0f7FC00000; max.f32 %fo, %fo, 0f3F800000;", [](u64, u64, u64) { return bits(1.0f); }});
-  all.push_back({"mov.f32 %fo, 0f7FC00000; max.NaN.f32 %fo, %fo, 0f3F800000; setp.nan.f32 %p, %fo, %fo; selp.b32 %ro, 1, 0, %p;", [](u64, u64, u64) { return u64{1}; }});
+  all.push_back(
+      {"mov.f32 %fo, 0f7FC00000; max.NaN.f32 %fo, %fo, 0f3F800000; setp.nan.f32 %p, %fo, %fo; selp.b32 %ro, 1, 0, %p;", [](u64, u64, u64) { return u64{1}; }});
   return all;
 }
 
 /// The register that the text writes last: the result.
 char result(const std::string& text) {
-  const auto at = std::max({text.rfind("%ro,"), text.rfind("%qo,"), text.rfind("%fo,"), text.rfind("%do,")}, [](std::size_t a, std::size_t b) { return a + 1 < b + 1; });
+  const auto at =
+      std::max({text.rfind("%ro,"), text.rfind("%qo,"), text.rfind("%fo,"), text.rfind("%do,")}, [](std::size_t a, std::size_t b) { return a + 1 < b + 1; });
   return text[at + 1];
 }
 
@@ -130,10 +155,13 @@ std::string entry(const Case& c, std::size_t n) {
   std::string out = ".visible .entry t" + std::to_string(n) + "(.param .u64 in, .param .u64 out)\n{\n";
   out += ".reg .pred %p; .reg .b16 %ha, %hb; .reg .b32 %ra, %rb, %rc, %ro, %t; .reg .b64 %qa, %qb, %qc, %qo, %i, %o, %x;\n";
   out += ".reg .f32 %fa, %fb, %fc, %fo; .reg .f64 %da, %db, %dc, %do;\n";
-  out += "ld.param.u64 %i, [in];\nld.param.u64 %o, [out];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %x, %t, 24;\nadd.s64 %i, %i, %x;\nmul.wide.u32 %x, %t, 8;\nadd.s64 %o, %o, %x;\n";
+  out +=
+      "ld.param.u64 %i, [in];\nld.param.u64 %o, [out];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %x, %t, 24;\nadd.s64 %i, %i, %x;\nmul.wide.u32 %x, %t, 8;\nadd.s64 "
+      "%o, %o, %x;\n";
   for (int k = 0; k < 3; k++) {
     const std::string l(1, "abc"[k]);
-    out += "ld.global.u64 %q" + l + ", [%i+" + std::to_string(8 * k) + "];\ncvt.u32.u64 %r" + l + ", %q" + l + ";\nmov.b32 %f" + l + ", %r" + l + ";\nmov.b64 %d" + l + ", %q" + l + ";\n";
+    out += "ld.global.u64 %q" + l + ", [%i+" + std::to_string(8 * k) + "];\ncvt.u32.u64 %r" + l + ", %q" + l + ";\nmov.b32 %f" + l + ", %r" + l +
+           ";\nmov.b64 %d" + l + ", %q" + l + ";\n";
   }
   out += "cvt.u16.u64 %ha, %qa;\n" + c.text + "\n";
   const char r = result(c.text);
@@ -179,8 +207,9 @@ int main() {
       for (std::size_t t = 0; t < kThreads; t++) {
         const u64 expected = all[n].model(in[3 * t], in[3 * t + 1], in[3 * t + 2]);
         if (equal(all[n], got[t], expected)) continue;
-        std::printf("%s\n  operands %llx %llx %llx: got %llx, expected %llx\n", all[n].text.c_str(), static_cast<unsigned long long>(in[3 * t]), static_cast<unsigned long long>(in[3 * t + 1]),
-                    static_cast<unsigned long long>(in[3 * t + 2]), static_cast<unsigned long long>(got[t]), static_cast<unsigned long long>(expected));
+        std::printf("%s\n  operands %llx %llx %llx: got %llx, expected %llx\n", all[n].text.c_str(), static_cast<unsigned long long>(in[3 * t]),
+                    static_cast<unsigned long long>(in[3 * t + 1]), static_cast<unsigned long long>(in[3 * t + 2]), static_cast<unsigned long long>(got[t]),
+                    static_cast<unsigned long long>(expected));
         wrong++;
         break;
       }
