@@ -15,6 +15,7 @@ struct alignas(sizeof(T) * kCount) Pack {
 };
 
 /// One access each, also where the compiler would move the items of an assigned struct one by one.
+/// Global memory. PTX ISA, "st".
 template <class T, int kCount>
 __device__ inline Pack<T, kCount> load_pack(const T* from) {
   Pack<T, kCount> pack;
@@ -31,7 +32,7 @@ __device__ inline void store_pack(T* to, const Pack<T, kCount>& pack) {
   if constexpr (sizeof(pack) == 16) {
     uint4 bits;
     memcpy(&bits, &pack, sizeof(pack));
-    *reinterpret_cast<uint4*>(to) = bits;
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w) : "memory");
   } else {
     *reinterpret_cast<Pack<T, kCount>*>(to) = pack;
   }
