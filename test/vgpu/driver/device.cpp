@@ -119,7 +119,9 @@ VGPU_EXPORT cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdev
       case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: *value = static_cast<int>(env.shared_per_sm()); break;
       case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK: *value = 1024; break;
       case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = 1024; break;
-      case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR: *value = env.capability == 80 || env.capability == 90 || env.capability == 100 ? 2048 : 1536; break;
+      case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR:
+        *value = env.capability == 80 || env.capability == 90 || env.capability == 100 ? 2048 : 1536;
+        break;
       case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR: *value = 32; break;
       case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK: *value = kNumRegisters; break;
       case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR: *value = kNumRegisters; break;

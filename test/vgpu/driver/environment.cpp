@@ -12,7 +12,7 @@ struct Model {
   int num_sms;
   unsigned shared_per_sm;
 };
-constexpr Model kModels[] = {{80, 108, 164 << 10}, {86, 84, 100 << 10},  {89, 128, 100 << 10},
+constexpr Model kModels[] = {{80, 108, 164 << 10}, {86, 84, 100 << 10},   {89, 128, 100 << 10},
                              {90, 132, 228 << 10}, {100, 148, 228 << 10}, {120, 170, 100 << 10}};
 
 const Model& model_of(int capability) {

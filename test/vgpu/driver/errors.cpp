@@ -9,7 +9,8 @@ struct Text {
   const char* text;
 };
 
-#define VGPU_RESULT(name, text) {name, #name, text}
+#define VGPU_RESULT(name, text) \
+  { name, #name, text }
 constexpr Text kTexts[] = {
     VGPU_RESULT(CUDA_SUCCESS, "no error"),
     VGPU_RESULT(CUDA_ERROR_INVALID_VALUE, "invalid argument"),

@@ -63,7 +63,8 @@ CUresult launch(Device& device, const CUlaunchConfig& config, CUfunction handle,
   if (config.sharedMemBytes > kernel->max_dynamic_shared || config.sharedMemBytes + function.static_shared > environment().max_shared_bytes) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  Request request{kernel, {{config.gridDimX, config.gridDimY, config.gridDimZ}, {config.blockDimX, config.blockDimY, config.blockDimZ}, config.sharedMemBytes}, {}};
+  Request request{
+      kernel, {{config.gridDimX, config.gridDimY, config.gridDimZ}, {config.blockDimX, config.blockDimY, config.blockDimZ}, config.sharedMemBytes}, {}};
   request.params.resize(function.param_bytes);
   for (std::size_t n = 0; n < function.params.size(); n++) {
     std::memcpy(&request.params[function.params[n].offset], arguments[n], function.params[n].bytes);

@@ -124,9 +124,8 @@ VGPU_EXPORT cuMemFree_v2(CUdeviceptr address) {
 }
 
 VGPU_EXPORT cuMemAllocAsync(CUdeviceptr* address, std::size_t bytes, CUstream handle) {
-  return in_context([&](Device& device, Lock& lock) {
-    return stream_of(device, handle) == nullptr ? CUDA_ERROR_INVALID_HANDLE : allocate(device, address, bytes, lock);
-  });
+  return in_context(
+      [&](Device& device, Lock& lock) { return stream_of(device, handle) == nullptr ? CUDA_ERROR_INVALID_HANDLE : allocate(device, address, bytes, lock); });
 }
 
 VGPU_EXPORT cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
@@ -217,9 +216,7 @@ VGPU_EXPORT cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t b
   return host_to_device(to, from, bytes, stream, false);
 }
 VGPU_EXPORT cuMemcpyDtoH_v2(void* to, CUdeviceptr from, std::size_t bytes) { return device_to_host(to, from, bytes, nullptr, true); }
-VGPU_EXPORT cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
-  return device_to_host(to, from, bytes, stream, false);
-}
+VGPU_EXPORT cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, std::size_t bytes, CUstream stream) { return device_to_host(to, from, bytes, stream, false); }
 VGPU_EXPORT cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, std::size_t bytes) { return device_to_device(to, from, bytes, nullptr, true); }
 VGPU_EXPORT cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
   return device_to_device(to, from, bytes, stream, false);
@@ -229,9 +226,7 @@ VGPU_EXPORT cuMemsetD8_v2(CUdeviceptr to, unsigned char value, std::size_t count
 VGPU_EXPORT cuMemsetD16_v2(CUdeviceptr to, unsigned short value, std::size_t count) { return fill(to, value, 2, count, nullptr, true); }
 VGPU_EXPORT cuMemsetD32_v2(CUdeviceptr to, unsigned value, std::size_t count) { return fill(to, value, 4, count, nullptr, true); }
 VGPU_EXPORT cuMemsetD8Async(CUdeviceptr to, unsigned char value, std::size_t count, CUstream stream) { return fill(to, value, 1, count, stream, false); }
-VGPU_EXPORT cuMemsetD16Async(CUdeviceptr to, unsigned short value, std::size_t count, CUstream stream) {
-  return fill(to, value, 2, count, stream, false);
-}
+VGPU_EXPORT cuMemsetD16Async(CUdeviceptr to, unsigned short value, std::size_t count, CUstream stream) { return fill(to, value, 2, count, stream, false); }
 VGPU_EXPORT cuMemsetD32Async(CUdeviceptr to, unsigned value, std::size_t count, CUstream stream) { return fill(to, value, 4, count, stream, false); }
 
 VGPU_EXPORT cuPointerGetAttribute(void* data, CUpointer_attribute attribute, CUdeviceptr address) {

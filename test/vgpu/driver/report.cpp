@@ -30,7 +30,8 @@ void write_report(const LaunchReport& r) {
   const std::string& path = environment().report;
   if (path.empty()) return;
   const Counters& c = r.counters;
-  std::string line = "{\"kernel\":" + quoted(r.kernel) + ",\"device\":" + std::to_string(r.device) + ",\"grid\":" + triple(r.shape.grid) + ",\"block\":" + triple(r.shape.block);
+  std::string line = "{\"kernel\":" + quoted(r.kernel) + ",\"device\":" + std::to_string(r.device) + ",\"grid\":" + triple(r.shape.grid) +
+                     ",\"block\":" + triple(r.shape.block);
   line += field("dynamicShared", r.shape.dynamic_shared) + field("warpInstructions", c.warp_instructions) + field("globalLoadedBytes", c.global_loaded_bytes);
   line += field("globalStoredBytes", c.global_stored_bytes) + field("globalSectors", c.global_sectors) + field("cpAsyncBytes", c.cp_async_bytes);
   line += field("sharedPhases", c.shared_phases) + field("sharedWays", c.shared_ways) + field("mmaFlops", c.mma_flops) + field("barriers", c.barriers);
@@ -43,7 +44,8 @@ void write_report(const LaunchReport& r) {
   line += "},\"traffic\":[";
   comma = "";
   for (const auto& [base, t] : c.traffic) {
-    line += std::string(comma) + "{\"address\":" + std::to_string(base) + field("loadedBytes", t.loaded_bytes) + field("uniqueLoadedBytes", t.unique_loaded_bytes);
+    line +=
+        std::string(comma) + "{\"address\":" + std::to_string(base) + field("loadedBytes", t.loaded_bytes) + field("uniqueLoadedBytes", t.unique_loaded_bytes);
     line += field("storedBytes", t.stored_bytes) + field("uniqueStoredBytes", t.unique_stored_bytes) + "}";
     comma = ",";
   }

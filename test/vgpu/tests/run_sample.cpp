@@ -74,7 +74,10 @@ int main(int count, char** arguments) {
     const std::string name = arguments[2];
     Gpu gpu;
     CUfunction f = gpu.load(ptx.str(), name.c_str());
-    const bool right = name == "matmul" ? matmul(gpu, f) : name == "block_sum" ? block_sum(gpu, f) : name == "warp_reverse" ? warp_reverse(gpu, f) : last_block(gpu, f);
+    const bool right = name == "matmul"         ? matmul(gpu, f)
+                       : name == "block_sum"    ? block_sum(gpu, f)
+                       : name == "warp_reverse" ? warp_reverse(gpu, f)
+                                                : last_block(gpu, f);
     return right ? 0 : 1;
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());

@@ -23,7 +23,7 @@ struct Counters {
   std::uint64_t shared_ways = 0;    // cycles those phases take; equal to the phases when nothing conflicts
   std::uint64_t mma_flops = 0;
   std::uint64_t barriers = 0;
-  std::map<std::string, std::uint64_t> instructions;  // by opcode without modifiers, per warp
+  std::map<std::string, std::uint64_t> instructions;   // by opcode without modifiers, per warp
   std::map<std::uint64_t, AllocationTraffic> traffic;  // by base address
 };
 

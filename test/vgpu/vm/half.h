@@ -21,7 +21,9 @@ inline std::uint16_t float_to_bf16(float value) {
 inline float e4m3_to_float(std::uint8_t bits) {
   const int exponent = bits >> 3 & 15;
   const int mantissa = bits & 7;
-  const float magnitude = (bits & 127) == 127 ? NAN : exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9) : std::ldexp(8.0f + static_cast<float>(mantissa), exponent - 10);
+  const float magnitude = (bits & 127) == 127 ? NAN
+                          : exponent == 0     ? std::ldexp(static_cast<float>(mantissa), -9)
+                                              : std::ldexp(8.0f + static_cast<float>(mantissa), exponent - 10);
   return bits & 128 ? -magnitude : magnitude;
 }
 

@@ -13,8 +13,8 @@
 namespace vgpu {
 namespace {
 
-constexpr u32 kSpinJumps = 1 << 16;       // backward jumps of one split after which another runs
-constexpr u64 kBlockSlice = 1ull << 26;   // warp instructions of a block before other blocks run
+constexpr u32 kSpinJumps = 1 << 16;      // backward jumps of one split after which another runs
+constexpr u64 kBlockSlice = 1ull << 26;  // warp instructions of a block before other blocks run
 
 class Runner {
  public:
@@ -87,7 +87,7 @@ class Runner {
 
   u64 special(const Block& block, u32 warp, u32 lane, const std::string& name) const {
     const u32 thread = warp * 32 + lane;
-    const auto axis = [&](const char* prefix, const u32 (&values)[3], u64& out) {
+    const auto axis = [&](const char* prefix, const u32(&values)[3], u64& out) {
       for (int n = 0; n < 3; n++) {
         if (name == std::string(prefix) + "xyz"[n]) {
           out = values[n];
@@ -98,7 +98,8 @@ class Runner {
     };
     const u32 tid[3] = {thread % launch_.block[0], thread / launch_.block[0] % launch_.block[1], thread / launch_.block[0] / launch_.block[1]};
     u64 out = 0;
-    if (axis("%tid.", tid, out) || axis("%ntid.", launch_.block, out) || axis("%ctaid.", block.coordinates, out) || axis("%nctaid.", launch_.grid, out)) return out;
+    if (axis("%tid.", tid, out) || axis("%ntid.", launch_.block, out) || axis("%ctaid.", block.coordinates, out) || axis("%nctaid.", launch_.grid, out))
+      return out;
     if (name == "%laneid") return lane;
     if (name == "%warpid") return warp;
     if (name == "%nwarpid") return block.warps.size();
@@ -185,7 +186,10 @@ class Runner {
   [[noreturn]] void deadlock(Block& block) {
     std::string text;
     for (Warp& w : block.warps) {
-      text += "  warp " + std::to_string(w.index) + ": " + (w.state == WarpState::kDone ? "has exited" : "waits at barrier " + std::to_string(w.barrier) + ", " + where(launch_, code_[w.splits[0].pc - 1])) + "\n";
+      text +=
+          "  warp " + std::to_string(w.index) + ": " +
+          (w.state == WarpState::kDone ? "has exited" : "waits at barrier " + std::to_string(w.barrier) + ", " + where(launch_, code_[w.splits[0].pc - 1])) +
+          "\n";
     }
     for (Warp& w : block.warps) {
       if (w.state != WarpState::kDone) report(FindingKind::kDeadlock, w, code_[w.splits[0].pc - 1], w.live(), "no warp of the block can go on:\n" + text);
@@ -200,7 +204,8 @@ class Runner {
 
 }  // namespace
 
-void launch(const Function& function, const LaunchShape& shape, const std::uint8_t* params, GlobalMemory& memory, std::uint64_t seed, bool checks, Counters& counters) {
+void launch(const Function& function, const LaunchShape& shape, const std::uint8_t* params, GlobalMemory& memory, std::uint64_t seed, bool checks,
+            Counters& counters) {
   Launch l;
   l.function = &function;
   std::copy(shape.grid, shape.grid + 3, l.grid);

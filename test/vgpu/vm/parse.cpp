@@ -118,7 +118,8 @@ Declaration parse_declaration(string text) {
 }
 
 bool is_number(const string& text) {
-  return !text.empty() && (std::isdigit(static_cast<unsigned char>(text[0])) || (text[0] == '-' && text.size() > 1 && std::isdigit(static_cast<unsigned char>(text[1]))));
+  return !text.empty() &&
+         (std::isdigit(static_cast<unsigned char>(text[0])) || (text[0] == '-' && text.size() > 1 && std::isdigit(static_cast<unsigned char>(text[1]))));
 }
 
 std::uint64_t parse_number(const string& text) {
@@ -229,7 +230,8 @@ class Parser {
     for (const char* word : {".maxntid", ".reqntid"}) {
       if (const auto at = text.find(word); at != string::npos) {
         std::uint32_t threads = 1;
-        for (const string& number : split(text.substr(at + 8, text.find('\n', at) - at - 8), ',')) threads *= static_cast<std::uint32_t>(std::max(1, std::atoi(number.c_str())));
+        for (const string& number : split(text.substr(at + 8, text.find('\n', at) - at - 8), ','))
+          threads *= static_cast<std::uint32_t>(std::max(1, std::atoi(number.c_str())));
         function_->max_threads = threads;
       }
     }

@@ -304,7 +304,8 @@ Handler decode_multiply(const Mods& m, bool add) {
     return integer_binary(t, high);
   }
   if (!m.has("lo")) return nullptr;
-  return add ? integer_ternary(t, [](auto a, auto b, auto c) { return static_cast<decltype(a)>(static_cast<u64>(a) * static_cast<u64>(b) + static_cast<u64>(c)); })
+  return add ? integer_ternary(t,
+                               [](auto a, auto b, auto c) { return static_cast<decltype(a)>(static_cast<u64>(a) * static_cast<u64>(b) + static_cast<u64>(c)); })
              : integer_binary(t, [](auto a, auto b) { return static_cast<decltype(a)>(static_cast<u64>(a) * static_cast<u64>(b)); });
 }
 
@@ -358,8 +359,12 @@ Handler decode_bits(Instruction& i, const Mods& m) {
   }
   if (op == "shl") return decode_shift(t, true);
   if (op == "shr") return decode_shift(t, false);
-  if (op == "popc") return t == "b32" ? unary<u32>([](u32 a) { return static_cast<u32>(std::popcount(a)); }) : unary<u64>([](u64 a) { return static_cast<u32>(std::popcount(a)); });
-  if (op == "clz") return t == "b32" ? unary<u32>([](u32 a) { return static_cast<u32>(std::countl_zero(a)); }) : unary<u64>([](u64 a) { return static_cast<u32>(std::countl_zero(a)); });
+  if (op == "popc")
+    return t == "b32" ? unary<u32>([](u32 a) { return static_cast<u32>(std::popcount(a)); })
+                      : unary<u64>([](u64 a) { return static_cast<u32>(std::popcount(a)); });
+  if (op == "clz")
+    return t == "b32" ? unary<u32>([](u32 a) { return static_cast<u32>(std::countl_zero(a)); })
+                      : unary<u64>([](u64 a) { return static_cast<u32>(std::countl_zero(a)); });
   if (op == "brev" && t == "b32") {
     return unary<u32>([](u32 a) {
       u32 out = 0;
@@ -433,13 +438,24 @@ Handler decode_integer(Instruction& i, const Mods& m) {
   if (op == "sub") return integer_binary(t, [](auto a, auto b) { return static_cast<decltype(a)>(static_cast<u64>(a) - static_cast<u64>(b)); });
   if (op == "mul" || op == "mad") return decode_multiply(m, op == "mad");
   // Division by zero gives unspecified bits; all ones here.
-  if (op == "div") return integer_binary(t, [](auto a, auto b) { return b == 0 ? static_cast<decltype(a)>(-1) : static_cast<decltype(a)>(b == static_cast<decltype(a)>(-1) && std::is_signed_v<decltype(a)> ? 0 - static_cast<u64>(a) : static_cast<u64>(a / b)); });
-  if (op == "rem") return integer_binary(t, [](auto a, auto b) { return b == 0 ? a : static_cast<decltype(a)>(b == static_cast<decltype(a)>(-1) && std::is_signed_v<decltype(a)> ? 0 : a % b); });
+  if (op == "div")
+    return integer_binary(t, [](auto a, auto b) {
+      return b == 0 ? static_cast<decltype(a)>(-1)
+                    : static_cast<decltype(a)>(b == static_cast<decltype(a)>(-1) && std::is_signed_v<decltype(a)> ? 0 - static_cast<u64>(a)
+                                                                                                                  : static_cast<u64>(a / b));
+    });
+  if (op == "rem")
+    return integer_binary(t, [](auto a, auto b) {
+      return b == 0 ? a : static_cast<decltype(a)>(b == static_cast<decltype(a)>(-1) && std::is_signed_v<decltype(a)> ? 0 : a % b);
+    });
   if (op == "min") return integer_binary(t, [](auto a, auto b) { return std::min(a, b); });
   if (op == "max") return integer_binary(t, [](auto a, auto b) { return std::max(a, b); });
   if (op == "neg") return integer_unary(t, [](auto a) { return static_cast<decltype(a)>(0 - static_cast<u64>(a)); });
   if (op == "abs") return integer_unary(t, [](auto a) { return static_cast<decltype(a)>(a < 0 ? 0 - static_cast<u64>(a) : static_cast<u64>(a)); });
-  if (op == "sad") return integer_ternary(t, [](auto a, auto b, auto c) { return static_cast<decltype(a)>(static_cast<u64>(c) + (a > b ? static_cast<u64>(a) - static_cast<u64>(b) : static_cast<u64>(b) - static_cast<u64>(a))); });
+  if (op == "sad")
+    return integer_ternary(t, [](auto a, auto b, auto c) {
+      return static_cast<decltype(a)>(static_cast<u64>(c) + (a > b ? static_cast<u64>(a) - static_cast<u64>(b) : static_cast<u64>(b) - static_cast<u64>(a)));
+    });
   return nullptr;
 }
 
@@ -458,9 +474,12 @@ bool compare(int how, T a, T b) {
   switch (how) {
     case 0: return a == b;
     case 1: return a != b;
-    case 2: case 14: return a < b;
-    case 3: case 15: return a <= b;
-    case 4: case 16: return a > b;
+    case 2:
+    case 14: return a < b;
+    case 3:
+    case 15: return a <= b;
+    case 4:
+    case 16: return a > b;
     default: return a >= b;
   }
 }
@@ -515,8 +534,9 @@ struct Type {
 };
 
 bool type_of(const std::string& text, Type& out) {
-  static const std::map<std::string, Type> types = {{"u8", {kU, 1}},   {"u16", {kU, 2}},  {"u32", {kU, 4}},  {"u64", {kU, 8}},    {"s8", {kS, 1}},      {"s16", {kS, 2}},   {"s32", {kS, 4}},  {"s64", {kS, 8}}, {"b8", {kU, 1}},
-                                                    {"b16", {kU, 2}},  {"b32", {kU, 4}},  {"b64", {kU, 8}},  {"f16", {kF16, 2}}, {"bf16", {kBf16, 2}}, {"f32", {kF32, 4}}, {"f64", {kF64, 8}}};
+  static const std::map<std::string, Type> types = {
+      {"u8", {kU, 1}}, {"u16", {kU, 2}}, {"u32", {kU, 4}}, {"u64", {kU, 8}}, {"s8", {kS, 1}},    {"s16", {kS, 2}},     {"s32", {kS, 4}},   {"s64", {kS, 8}},
+      {"b8", {kU, 1}}, {"b16", {kU, 2}}, {"b32", {kU, 4}}, {"b64", {kU, 8}}, {"f16", {kF16, 2}}, {"bf16", {kBf16, 2}}, {"f32", {kF32, 4}}, {"f64", {kF64, 8}}};
   const auto found = types.find(text);
   if (found != types.end()) out = found->second;
   return found != types.end();
@@ -531,7 +551,9 @@ i64 extend(u64 bits, Type t) {
 
 enum Round { kNearest, kZero, kDown, kUp };
 
-double round_integer(double v, int mode) { return mode == kZero ? std::trunc(v) : mode == kDown ? std::floor(v) : mode == kUp ? std::ceil(v) : std::nearbyint(v); }
+double round_integer(double v, int mode) {
+  return mode == kZero ? std::trunc(v) : mode == kDown ? std::floor(v) : mode == kUp ? std::ceil(v) : std::nearbyint(v);
+}
 
 float to_float(double v, int mode) {
   float f = static_cast<float>(v);
@@ -574,7 +596,10 @@ void convert(Warp& w, const Instruction& i, u32 lanes) {
       }
       v = from.kind == kS ? static_cast<double>(value) : static_cast<double>(static_cast<u64>(value));
     } else {
-      v = from.kind == kF16 ? from16<false>(a[l]) : from.kind == kBf16 ? from16<true>(a[l]) : from.kind == kF32 ? static_cast<double>(get<float>(a[l])) : get<double>(a[l]);
+      v = from.kind == kF16    ? from16<false>(a[l])
+          : from.kind == kBf16 ? from16<true>(a[l])
+          : from.kind == kF32  ? static_cast<double>(get<float>(a[l]))
+                               : get<double>(a[l]);
     }
     if ((i.flags & 8) != 0) v = static_cast<double>(flush(static_cast<float>(v)));
     if (to.kind <= kS) {
@@ -690,7 +715,8 @@ Handler decode_selp() {
 
 void exit_lanes(Warp& w, const Instruction& i, u32 lanes) {
   for (const PendingCopy& copy : w.copies) {
-    if (lanes >> copy.lane & 1) report(FindingKind::kOpenCopies, w, *copy.instruction, u32{1} << copy.lane, "no cp.async.wait covers this copy before the thread exits");
+    if (lanes >> copy.lane & 1)
+      report(FindingKind::kOpenCopies, w, *copy.instruction, u32{1} << copy.lane, "no cp.async.wait covers this copy before the thread exits");
   }
   (void)i;
   w.exited |= lanes;
@@ -714,10 +740,10 @@ void shuffle(Warp& w, const Instruction& i, u32 lanes) {
     int j = 0;
     bool inside = false;
     switch (i.kind) {
-      case 0: j = l - b_lane, inside = j >= highest; break;                          // up
-      case 1: j = l + b_lane, inside = j <= highest; break;                          // down
-      case 2: j = l ^ b_lane, inside = j <= highest; break;                          // bfly
-      default: j = lowest | (b_lane & ~segment), inside = j <= highest;              // idx
+      case 0: j = l - b_lane, inside = j >= highest; break;              // up
+      case 1: j = l + b_lane, inside = j <= highest; break;              // down
+      case 2: j = l ^ b_lane, inside = j <= highest; break;              // bfly
+      default: j = lowest | (b_lane & ~segment), inside = j <= highest;  // idx
     }
     if (!inside) j = l;
     if ((lanes >> j & 1) == 0) report(FindingKind::kShuffle, w, i, u32{1} << l, "lane " + std::to_string(j) + " does not take part");
@@ -731,7 +757,8 @@ void shuffle(Warp& w, const Instruction& i, u32 lanes) {
 void check_members(Warp& w, const Instruction& i, u32 lanes, const u64* mask) {
   for_lanes(lanes, [&](int l) {
     if (static_cast<u32>(mask[l]) != lanes) {
-      report(FindingKind::kDivergence, w, i, lanes, "the member mask " + std::to_string(static_cast<u32>(mask[l])) + " is not the lanes that arrive together, " + std::to_string(lanes));
+      report(FindingKind::kDivergence, w, i, lanes,
+             "the member mask " + std::to_string(static_cast<u32>(mask[l])) + " is not the lanes that arrive together, " + std::to_string(lanes));
     }
   });
 }
@@ -778,7 +805,13 @@ Handler decode_warp(Instruction& i, const Mods& m) {
       for_lanes(lanes, [&](int l) {
         const u64 raw = source(w, i, 1)[l];
         const i64 v = i.flags != 0 ? get<i32>(raw) : static_cast<i64>(static_cast<u32>(raw));
-        sum = first ? v : i.kind == 0 ? sum + v : i.kind == 1 ? std::min(sum, v) : i.kind == 2 ? std::max(sum, v) : i.kind == 3 ? sum & v : i.kind == 4 ? sum | v : sum ^ v;
+        sum = first         ? v
+              : i.kind == 0 ? sum + v
+              : i.kind == 1 ? std::min(sum, v)
+              : i.kind == 2 ? std::max(sum, v)
+              : i.kind == 3 ? sum & v
+              : i.kind == 4 ? sum | v
+                            : sum ^ v;
         first = false;
       });
       for_lanes(lanes, [&](int l) { target(w, i)[l] = static_cast<u32>(sum); });
@@ -803,7 +836,8 @@ Handler decode_warp(Instruction& i, const Mods& m) {
 }  // namespace
 
 bool decode(Instruction& i, const std::vector<std::string>& parts) {
-  static const std::set<std::string> memory = {"ld", "st", "atom", "red", "cvta", "prefetch", "prefetchu", "membar", "fence", "bar", "barrier", "discard", "applypriority", "ldu", "isspacep"};
+  static const std::set<std::string> memory = {"ld",    "st",  "atom",    "red",     "cvta",          "prefetch", "prefetchu", "membar",
+                                               "fence", "bar", "barrier", "discard", "applypriority", "ldu",      "isspacep"};
   static const std::set<std::string> tensor = {"mma", "ldmatrix", "stmatrix", "movmatrix", "cp"};
   if (memory.count(parts[0]) != 0) return decode_memory(i, parts);
   if (tensor.count(parts[0]) != 0) return decode_tensor(i, parts);

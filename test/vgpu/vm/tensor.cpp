@@ -99,7 +99,8 @@ void cp_async(Warp& w, const Instruction& i, u32 lanes) {
     if (from[l] % bytes != 0) report(FindingKind::kMisaligned, w, i, u32{1} << l, "the global address is not a multiple of " + std::to_string(bytes));
     for (u32 b = 0; b < read; b += 4) {  // a part of the 16 bytes may lie outside the tensor
       const u32 step = std::min(4u, read - b);
-      for (u32 n = 0; n < step; n += step == 4 ? 4 : 1) std::memcpy(copy.data + b + n, access(w, i, l, kGlobal, from[l] + b + n, step == 4 ? 4 : 1, false, false), step == 4 ? 4 : 1);
+      for (u32 n = 0; n < step; n += step == 4 ? 4 : 1)
+        std::memcpy(copy.data + b + n, access(w, i, l, kGlobal, from[l] + b + n, step == 4 ? 4 : 1, false, false), step == 4 ? 4 : 1);
     }
     u8* target = shared_write(w, i, l, static_cast<u32>(to[l]), bytes);
     std::memset(target, 0xff, bytes);
@@ -151,7 +152,8 @@ bool decode_tensor(Instruction& i, const std::vector<std::string>& parts) {
     if (parts.size() != 10 || parts[4] != "row" || parts[5] != "col" || parts[6] != parts[9] || parts[7] != parts[8]) return false;
     i.kind = parts[3] == "m16n8k16" ? 16 : parts[3] == "m16n8k8" ? 8 : parts[3] == "m16n8k4" ? 4 : 0;
     const int element = parts[7] == "f16" ? 0 : parts[7] == "bf16" ? 1 : parts[7] == "tf32" ? 2 : -1;
-    if (i.kind == 0 || element < 0 || (parts[6] != "f32" && parts[6] != "f16") || (element == 2) != (i.kind == 4 || (i.kind == 8 && element == 2))) return false;
+    if (i.kind == 0 || element < 0 || (parts[6] != "f32" && parts[6] != "f16") || (element == 2) != (i.kind == 4 || (i.kind == 8 && element == 2)))
+      return false;
     i.flags = element | (parts[6] == "f16" ? 8 : 0);
     const MmaShape shape{i.kind, static_cast<MmaElement>(element), parts[6] == "f16"};
     if (static_cast<int>(i.operands.size()) != 2 * registers_of_c(shape) + registers_of_a(shape) + registers_of_b(shape)) return false;

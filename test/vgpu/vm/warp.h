@@ -98,8 +98,8 @@ struct Block {
   std::vector<SharedByte> shadow;
   std::vector<u32> reads;  // per byte pair and warp: the reader's clock + 1
   Barrier barriers[16];
-  u32 epoch = 0;   // releases by membar
-  u32 fenced = 0;  // epochs that a fence has made visible
+  u32 epoch = 0;            // releases by membar
+  u32 fenced = 0;           // epochs that a fence has made visible
   std::map<u32, u32> seen;  // other blocks' epochs known here
   std::mt19937_64 random;
 };
