@@ -58,4 +58,11 @@ int run_all(const char* filter) {
 
 }  // namespace attn::test
 
-int main(int argc, char** argv) { return attn::test::run_all(argc > 1 ? argv[1] : nullptr) ? 1 : 0; }
+namespace attn::test {
+int run_sweep();  // unfused_sweep.cpp
+}
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--sweep") == 0) return attn::test::run_sweep();
+  return attn::test::run_all(argc > 1 ? argv[1] : nullptr) ? 1 : 0;
+}

@@ -24,6 +24,8 @@ struct SimdFunctions {
   void (*copy_partial)(DType dtype, const void* src, std::int64_t src_stride, void* dst, std::int64_t dst_stride, std::int64_t count);
   void (*gemm)(bool accumulate, std::int64_t rows, std::int64_t cols, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
                std::int64_t panel_stride, float* c, std::int64_t ldc);
+  // One row in place: exp(scale · x - max) over its sum. Reads and writes up to the next multiple of lanes, zeros there.
+  void (*softmax)(float* row, std::int64_t count, float scale);
 };
 
 extern const SimdFunctions kSimdBaseline, kSimdWide;

@@ -65,8 +65,23 @@ void gemm(bool accumulate, std::int64_t rows, std::int64_t cols, std::int64_t de
   }
 }
 
+void softmax(float* row, std::int64_t count, float scale) {
+  for (std::int64_t j = count; j % kLanes != 0; ++j) row[j] = -__builtin_inff();
+  Vec peak = broadcast(-__builtin_inff());
+  for (std::int64_t j = 0; j < count; j += kLanes) peak = max_of(load(row + j), peak);
+  const float max = reduce_max(peak) * scale;
+  Vec total{};
+  for (std::int64_t j = 0; j < count; j += kLanes) {
+    const Vec x = exp(load(row + j) * scale - max);
+    total += x;
+    store(row + j, x);
+  }
+  const float factor = 1 / reduce_add(total);
+  for (std::int64_t j = 0; j < count; j += kLanes) store(row + j, load(row + j) * factor);
+}
+
 constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen,          narrow,       exp_all, tanh_all,
-                                         add_lanes,     max_lanes, add_each,  transpose_rows, copy_partial, gemm};
+                                         add_lanes,     max_lanes, add_each,  transpose_rows, copy_partial, gemm,    softmax};
 
 }  // namespace
 }  // namespace attn::cpu::ATTN_ISA
