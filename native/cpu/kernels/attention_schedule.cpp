@@ -201,10 +201,10 @@ void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, 
     std::fill_n(accumulator, accumulator_stride(p), 0.0f);
   } else {
     const float top = sink > max ? sink : max;
-    const float weight = max == kNone ? 1.0f : std::exp(max - top);  // max is -inf with a sum that is NaN
+    const float weight = max == kNone || max == top ? 1.0f : std::exp(max - top);  // max is -inf with a sum that is NaN
     const double total = static_cast<double>(sum) * weight + (p.sinks ? std::exp(static_cast<double>(sink) - top) : 0.0);
     factor = static_cast<float>(weight / total);
-    lse = static_cast<float>(top + std::log(total));
+    if (p.lse) lse = static_cast<float>(top + std::log(total));
   }
   functions.write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
   write_lse(p, s, head, i, lse);

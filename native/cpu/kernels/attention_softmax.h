@@ -32,23 +32,14 @@ ATTN_INLINE void bend_logits(float* logits, const LogitRow& row) {
   }
 }
 
-/// logits[kTileKv], of which [lo, hi) are visible, become exp(logit - max), 0 where masked. Returns what the row's
-/// accumulator must be multiplied with: 1 unless the maximum moved.
-///
-/// NaN never becomes the maximum; it enters through the sum and the probabilities. While all logits are -inf the
-/// maximum stays -inf and the probabilities 0.
-ATTN_INLINE float softmax_block(float* logits, const LogitRow& row, std::int64_t lo, std::int64_t hi, float* max, float* sum) {
-  constexpr int kVecs = kTileKv / kLanes;
+/// The first kVecs vectors of a row's block; see softmax_block().
+template <int kVecs>
+ATTN_INLINE float softmax_vectors(float* logits, float scale, std::int64_t lo, std::int64_t hi, float* max, float* sum) {
   constexpr float kNone = -__builtin_inff();
-  float scale = row.scale;
-  if (row.softcap > 0 || row.slope != 0) {
-    bend_logits(logits, row);
-    scale = 1;
-  }
   Vec x[kVecs];
 #pragma GCC unroll 16
   for (int v = 0; v < kVecs; ++v) x[v] = load(logits + v * kLanes) * scale;
-  if (lo > 0 || hi < kTileKv) {
+  if (lo > 0 || hi < kVecs * kLanes) {
     const IntVec first = broadcast(static_cast<std::int32_t>(lo)), end = broadcast(static_cast<std::int32_t>(hi));
 #pragma GCC unroll 16
     for (int v = 0; v < kVecs; ++v) {
@@ -73,6 +64,24 @@ ATTN_INLINE float softmax_block(float* logits, const LogitRow& row, std::int64_t
   *sum = *sum * factor + reduce_add(total);
   *max = moved;
   return factor;
+}
+
+/// logits[kTileKv], of which [lo, hi) are visible, become exp(logit - max), 0 where masked. Returns what the row's
+/// accumulator must be multiplied with: 1 unless the maximum moved.
+///
+/// NaN never becomes the maximum; it enters through the sum and the probabilities. While all logits are -inf the
+/// maximum stays -inf and the probabilities 0. Of few keys only the first vectors are looked at: zeros change no sum.
+ATTN_INLINE float softmax_block(float* logits, const LogitRow& row, std::int64_t lo, std::int64_t hi, float* max, float* sum) {
+  constexpr int kVecs = kTileKv / kLanes, kFew = kVecs < 4 ? 1 : kVecs / 4;
+  float scale = row.scale;
+  if (row.softcap > 0 || row.slope != 0) {
+    bend_logits(logits, row);
+    scale = 1;
+  }
+  if (hi > kFew * kLanes) return softmax_vectors<kVecs>(logits, scale, lo, hi, max, sum);
+#pragma GCC unroll 16
+  for (int v = kFew; v < kVecs; ++v) store(logits + v * kLanes, Vec{});
+  return softmax_vectors<kFew>(logits, scale, lo, hi, max, sum);
 }
 
 }  // namespace attn::cpu::ATTN_ISA
