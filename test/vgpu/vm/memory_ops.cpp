@@ -24,8 +24,8 @@ std::string where(const Launch& launch, const Instruction& i) {
 void report(FindingKind kind, Warp& w, const Instruction& i, u32 lanes, const std::string& what) {
   const Block& block = *w.block;
   char head[256];
-  std::snprintf(head, sizeof head, ", CTA (%u,%u,%u), warp %d, lanes 0x%x, seed %llu", block.coordinates[0], block.coordinates[1], block.coordinates[2], w.index, lanes,
-                static_cast<unsigned long long>(block.launch->seed));
+  std::snprintf(head, sizeof head, ", CTA (%u,%u,%u), warp %d, lanes 0x%x, seed %llu", block.coordinates[0], block.coordinates[1], block.coordinates[2],
+                w.index, lanes, static_cast<unsigned long long>(block.launch->seed));
   throw Finding(kind, std::string(name_of(kind)) + " in " + block.launch->function->name + head + "\n  " + where(*block.launch, i) + "\n  " + what);
 }
 
@@ -46,16 +46,21 @@ std::string describe(const Launch& launch, u64 address) {
 
 void check_shared_bounds(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
   const u64 size = w.block->launch->shared_bytes;
-  if (address % bytes != 0) report(FindingKind::kMisaligned, w, i, u32{1} << lane, "shared + " + hex(address) + " is not a multiple of " + std::to_string(bytes));
-  if (address >= size || bytes > size - address) report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "shared + " + hex(address) + ", the block has " + std::to_string(size) + " bytes");
+  if (address % bytes != 0)
+    report(FindingKind::kMisaligned, w, i, u32{1} << lane, "shared + " + hex(address) + " is not a multiple of " + std::to_string(bytes));
+  if (address >= size || bytes > size - address)
+    report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "shared + " + hex(address) + ", the block has " + std::to_string(size) + " bytes");
 }
 
 [[noreturn]] void shared_race(Warp& w, const Instruction& i, int lane, u32 at, const SharedByte& byte, const char* how) {
   report(FindingKind::kSharedRace, w, i, u32{1} << lane,
-         std::string(how) + " at shared + " + hex(at) + (byte.write == nullptr ? "" : ", last written by warp " + std::to_string(byte.writer - 1) + " at " + where(*w.block->launch, *byte.write)));
+         std::string(how) + " at shared + " + hex(at) +
+             (byte.write == nullptr ? "" : ", last written by warp " + std::to_string(byte.writer - 1) + " at " + where(*w.block->launch, *byte.write)));
 }
 
-std::size_t reads_at(const Block& block, u32 byte, int warp) { return static_cast<std::size_t>(byte / 2) * block.warps.size() + static_cast<std::size_t>(warp); }
+std::size_t reads_at(const Block& block, u32 byte, int warp) {
+  return static_cast<std::size_t>(byte / 2) * block.warps.size() + static_cast<std::size_t>(warp);
+}
 
 void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation& a, u64 offset, u32 bytes, bool store) {
   Block& block = *w.block;
@@ -67,7 +72,8 @@ void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation
     if (store) {
       const u32 reader = a.reader[b];
       if (reader != 0 && reader != block.index + 1 && !known(reader, a.reader_epoch[b])) {
-        report(FindingKind::kGlobalRace, w, i, u32{1} << lane, "write of " + describe(*block.launch, a.base + b) + ", which block " + std::to_string(reader - 1) + " read in the same launch");
+        report(FindingKind::kGlobalRace, w, i, u32{1} << lane,
+               "write of " + describe(*block.launch, a.base + b) + ", which block " + std::to_string(reader - 1) + " read in the same launch");
       }
     } else {
       a.reader[b] = block.index + 1;
@@ -77,7 +83,9 @@ void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation
     if (writer == 0) continue;
     if (writer != block.index + 1) {
       if (!known(writer, a.writer_epoch[b])) {
-        report(FindingKind::kGlobalRace, w, i, u32{1} << lane, std::string(store ? "write" : "read") + " of " + describe(*block.launch, a.base + b) + ", which block " + std::to_string(writer - 1) + " wrote in the same launch");
+        report(FindingKind::kGlobalRace, w, i, u32{1} << lane,
+               std::string(store ? "write" : "read") + " of " + describe(*block.launch, a.base + b) + ", which block " + std::to_string(writer - 1) +
+                   " wrote in the same launch");
       }
     }
   }
@@ -85,9 +93,11 @@ void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation
 
 u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes, bool store, bool atomic) {
   Launch& launch = *w.block->launch;
-  if (address % bytes != 0) report(FindingKind::kMisaligned, w, i, u32{1} << lane, describe(launch, address) + " is not a multiple of " + std::to_string(bytes));
+  if (address % bytes != 0)
+    report(FindingKind::kMisaligned, w, i, u32{1} << lane, describe(launch, address) + " is not a multiple of " + std::to_string(bytes));
   GlobalAllocation* a = launch.memory->find(address);
-  if (a == nullptr || bytes > a->bytes - (address - a->base)) report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, describe(launch, address) + ", " + std::to_string(bytes) + " bytes");
+  if (a == nullptr || bytes > a->bytes - (address - a->base))
+    report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, describe(launch, address) + ", " + std::to_string(bytes) + " bytes");
   const u64 offset = address - a->base;
   if (a->touched.empty()) {
     a->touched.assign(a->bytes, 0);
@@ -107,7 +117,8 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
     if (!atomic) global_race_check(w, i, lane, *a, offset, bytes, store);
     if (!store && (i.flags & 1) != 0) {
       for (u32 b = 0; b < bytes; b++) {
-        if (a->writer[offset + b] != 0) report(FindingKind::kGlobalRace, w, i, u32{1} << lane, "ld.global.nc of " + describe(launch, address + b) + ", which this launch wrote");
+        if (a->writer[offset + b] != 0)
+          report(FindingKind::kGlobalRace, w, i, u32{1} << lane, "ld.global.nc of " + describe(launch, address + b) + ", which this launch wrote");
       }
     }
   }
@@ -144,7 +155,8 @@ u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes)
       if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
       if (byte.writer == w.index + 1) {
         if (byte.lane != lane && byte.write_clock == w.clock[static_cast<std::size_t>(w.index)]) {
-          report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane, "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
+          report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
+                 "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
         }
       } else if (byte.writer != 0 && w.clock[byte.writer - 1u] <= byte.write_clock) {
         shared_race(w, i, lane, at, byte, "read after write");
@@ -161,10 +173,14 @@ u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes
   if (block.launch->checks) {
     for (u32 at = address; at < address + bytes; at++) {
       SharedByte& byte = block.shadow[at];
-      if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "a write to shared + " + hex(at) + ", into which " + where(*block.launch, *byte.write) + " still copies");
-      if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock) shared_race(w, i, lane, at, byte, "write after write");
+      if (byte.pending)
+        report(FindingKind::kPendingCopy, w, i, u32{1} << lane,
+               "a write to shared + " + hex(at) + ", into which " + where(*block.launch, *byte.write) + " still copies");
+      if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock)
+        shared_race(w, i, lane, at, byte, "write after write");
       if (byte.writer == w.index + 1 && byte.lane != lane && byte.write != &i && byte.write_clock == w.clock[static_cast<std::size_t>(w.index)]) {
-        report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane, "a write to shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
+        report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
+               "a write to shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
       }
       for (std::size_t other = 0; other < block.warps.size() && at % 2 == 0; other++) {
         const u32 read = block.reads[reads_at(block, at, static_cast<int>(other))];
@@ -243,7 +259,8 @@ u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u3
         const SharedByte& byte = block.shadow[at];
         if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "shared + " + hex(at) + ", copied by " + where(launch, *byte.write));
         if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
-        if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock) shared_race(w, i, lane, static_cast<u32>(at), byte, "atomic after write");
+        if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock)
+          shared_race(w, i, lane, static_cast<u32>(at), byte, "atomic after write");
       }
       return &block.shared[address];
     }
@@ -387,7 +404,8 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
 
 void warp_barrier(Warp& w, const Instruction& i, u32 lanes) {
   for_lanes(lanes, [&](int l) {
-    if (static_cast<u32>(w.reg(i.operands[0])[l]) != lanes) report(FindingKind::kDivergence, w, i, lanes, "the member mask is not the lanes that arrive together");
+    if (static_cast<u32>(w.reg(i.operands[0])[l]) != lanes)
+      report(FindingKind::kDivergence, w, i, lanes, "the member mask is not the lanes that arrive together");
   });
   w.clock[static_cast<std::size_t>(w.index)]++;
 }
@@ -418,7 +436,38 @@ bool decode_memory(Instruction& i, const std::vector<std::string>& parts) {
   const std::string& type = parts.back();
   const Space space = space_in(parts);
   if (op == "ld" || op == "st") {
-    static const std::set<std::string> known = {"ld", "st", "global", "shared", "local", "param", "const", "shared::cta", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "L1::no_allocate", "L1::evict_last", "L1::evict_first", "L2::128B", "L2::256B", "L2::64B", "v2", "v4", "volatile", "relaxed", "acquire", "release", "weak", "gpu", "cta", "sys"};
+    static const std::set<std::string> known = {"ld",
+                                                "st",
+                                                "global",
+                                                "shared",
+                                                "local",
+                                                "param",
+                                                "const",
+                                                "shared::cta",
+                                                "nc",
+                                                "ca",
+                                                "cg",
+                                                "cs",
+                                                "lu",
+                                                "cv",
+                                                "wb",
+                                                "wt",
+                                                "L1::no_allocate",
+                                                "L1::evict_last",
+                                                "L1::evict_first",
+                                                "L2::128B",
+                                                "L2::256B",
+                                                "L2::64B",
+                                                "v2",
+                                                "v4",
+                                                "volatile",
+                                                "relaxed",
+                                                "acquire",
+                                                "release",
+                                                "weak",
+                                                "gpu",
+                                                "cta",
+                                                "sys"};
     for (std::size_t n = 0; n + 1 < parts.size(); n++) {
       if (known.count(parts[n]) == 0) return false;
     }
