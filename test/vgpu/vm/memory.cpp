@@ -6,14 +6,16 @@
 namespace vgpu {
 
 constexpr std::uint64_t kAlignment = 256;
-constexpr std::uint64_t kGap = 4096;  // between allocations: a stray index does not land in a neighbour
+constexpr std::uint64_t kPoisoned = 64 << 20;  // larger ones stay zero, so that untouched pages cost nothing
+constexpr std::uint64_t kGap = 4096;           // between allocations: a stray index does not land in a neighbour
 
 std::uint64_t GlobalMemory::allocate(std::uint64_t bytes) {
   auto allocation = std::make_unique<GlobalAllocation>();
   allocation->base = next_;
   allocation->bytes = bytes;
-  allocation->data.assign(bytes, 0xff);  // NaN in every float format
-  allocation->initialised.assign(bytes, 0);
+  allocation->data.reset(bytes);
+  if (bytes <= kPoisoned) std::memset(&allocation->data[0], 0xff, bytes);  // NaN in every float format
+  allocation->initialised.reset(bytes);
   next_ += (bytes + kGap + kAlignment - 1) / kAlignment * kAlignment;
   const std::uint64_t base = allocation->base;
   allocations_[base] = std::move(allocation);

@@ -5,19 +5,21 @@
 #include <memory>
 #include <vector>
 
+#include "mapped.h"
+
 namespace vgpu {
 
 struct GlobalAllocation {
   std::uint64_t base = 0;
   std::uint64_t bytes = 0;
-  std::vector<std::uint8_t> data;
-  std::vector<std::uint8_t> initialised;  // per byte
+  Mapped<std::uint8_t> data;
+  Mapped<std::uint8_t> initialised;  // per byte
   // Of the launch that runs: who wrote each byte (0: nobody, else block + 1) in which epoch of it, and what was touched.
-  std::vector<std::uint32_t> writer;
-  std::vector<std::uint32_t> writer_epoch;
-  std::vector<std::uint32_t> reader;  // the last block that read each byte, + 1, and its epoch then
-  std::vector<std::uint32_t> reader_epoch;
-  std::vector<std::uint8_t> touched;  // bit 0 loaded, bit 1 stored
+  Mapped<std::uint32_t> writer;
+  Mapped<std::uint32_t> writer_epoch;
+  Mapped<std::uint32_t> reader;  // the last block that read each byte, + 1, and its epoch then
+  Mapped<std::uint32_t> reader_epoch;
+  Mapped<std::uint8_t> touched;  // bit 0 loaded, bit 1 stored
 };
 
 class GlobalMemory {

@@ -100,12 +100,12 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
     report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, describe(launch, address) + ", " + std::to_string(bytes) + " bytes");
   const u64 offset = address - a->base;
   if (a->touched.empty()) {
-    a->touched.assign(a->bytes, 0);
-    a->writer.assign(a->bytes, 0);
-    a->writer_epoch.assign(a->bytes, 0);
+    a->touched.reset(a->bytes);
+    a->writer.reset(a->bytes);
+    a->writer_epoch.reset(a->bytes);
     if (launch.checks) {
-      a->reader.assign(a->bytes, 0);
-      a->reader_epoch.assign(a->bytes, 0);
+      a->reader.reset(a->bytes);
+      a->reader_epoch.reset(a->bytes);
     }
   }
   if (launch.checks) {
