@@ -1,0 +1,36 @@
+// Runs one attention call on the first CUDA device, or says that there is none: attention.ts decode|prefill|mla
+import { devices, flashAttention, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
+import { storeInTurns } from '../../support/paged-sequences'
+import { Random } from '../../support/random'
+import { tensorOf } from '../../support/tensors'
+
+const device = devices.list().find(({ type }) => type === 'cuda')?.id
+
+function run(kind: string | undefined): void {
+  if (device === undefined) return
+  const random = new Random(5)
+  if (kind === 'mla') {
+    const [kvLens, numHeads, kvLoraRank, qkRopeHeadDim, pageSize] = [[300, 77], 16, 512, 64, 64]
+    const cache = new MlaKvCache({ numPages: 8, pageSize, kvLoraRank, qkRopeHeadDim, dtype: 'bfloat16', device })
+    const parts = kvLens.map((len) => [random.normals(len * kvLoraRank), random.normals(len * qkRopeHeadDim)] as const)
+    const rows = (b: number): { values: Float64Array; row: number[] }[] => [
+      { values: parts[b]![0], row: [kvLoraRank] },
+      { values: parts[b]![1], row: [qkRopeHeadDim] },
+    ]
+    const sequences = storeInTurns(cache, kvLens, rows, pageSize, 'bfloat16', device, random)
+    const qNope = tensorOf(random.normals(2 * numHeads * kvLoraRank), [2, 1, numHeads, kvLoraRank], 'bfloat16', device)
+    const qPe = tensorOf(random.normals(2 * numHeads * qkRopeHeadDim), [2, 1, numHeads, qkRopeHeadDim], 'bfloat16', device)
+    mlaDecode(qNope, qPe, cache, cache.batch(sequences), { softmaxScale: 0.1 }).out.readSync()
+    return
+  }
+  const qoLen = kind === 'decode' ? 1 : 130
+  const tensor = (length: number, heads: number): FloatTensor =>
+    tensorOf(random.normals(2 * length * heads * 128), [2, length, heads, 128], 'bfloat16', device)
+  const q = tensor(qoLen, 8)
+  const k = tensor(700, 2)
+  const v = tensor(700, 2)
+  flashAttention(q, k, v, { causal: kind === 'prefill' }).out.readSync()
+}
+
+run(process.argv[2])
+process.stdout.write(device ?? 'none')
