@@ -41,8 +41,8 @@ async function main() {
 /** Everything that decides how CMake is configured. A change of any of it starts from an empty folder. */
 function describeSetup() {
   const cmakeJs = process.env.ATTN_PLAIN_CMAKE ? undefined : findCmakeJs()
-  // Two folders, since cmake-js prefers Ninja and a CMake folder cannot change its generator.
-  const folder = path.join(root, 'build', cmakeJs ? 'cmake-js' : 'cmake')
+  // Folders apart: cmake-js prefers Ninja and a CMake folder cannot change its generator; kernels of CUDA take minutes to compile again.
+  const folder = path.join(root, 'build', (cmakeJs ? 'cmake-js' : 'cmake') + (process.env.ATTN_CUDA === 'ON' ? '-cuda' : ''))
   const release = path.join(folder, 'Release')
   // The C++ tests ship with the repository only. They are always configured where they are, so that asking for them changes nothing else.
   const withTests = fs.existsSync(path.join(root, 'test', 'native'))

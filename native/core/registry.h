@@ -19,7 +19,7 @@ struct KernelInfo {
   DeviceType device = DeviceType::kCpu;
   std::string arch;
   DTypeMask dtypes = 0;
-  std::string head_dims;  // "any", "64,128", "-" where the op has no heads
+  std::string head_dims;  // "any", "64,128", "8-256", "-" where the op has no heads
   std::string unusable;   // why this machine cannot run it at all; empty when it can
 };
 

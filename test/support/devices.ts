@@ -1,7 +1,11 @@
 import { devices, type DeviceId } from '../../lib/index'
 
-/** Every device that ops can run on here: each op test runs its cases on all of them. */
-export const testDevices: readonly DeviceId[] = devices.list().map((device) => device.id)
+/**
+ * Every device that ops can run on here: each op test runs its cases on all of them. ATTN_TEST_DEVICES=cuda:0 runs them on that one alone;
+ * a device that is not there is an error, not a test left out.
+ */
+export const testDevices: readonly DeviceId[] =
+  process.env['ATTN_TEST_DEVICES']?.split(',').map((id) => devices.get(id as DeviceId).id) ?? devices.list().map((device) => device.id)
 
 export const computeDTypes = ['float32', 'float16', 'bfloat16'] as const
 export type ComputeDType = (typeof computeDTypes)[number]

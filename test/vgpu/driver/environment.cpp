@@ -12,7 +12,8 @@ struct Model {
   int num_sms;
   unsigned shared_per_sm;
 };
-constexpr Model kModels[] = {{80, 108, 164 << 10}, {86, 84, 100 << 10},   {89, 128, 100 << 10},
+// 75 is there to be refused.
+constexpr Model kModels[] = {{75, 40, 64 << 10}, {80, 108, 164 << 10}, {86, 84, 100 << 10},   {89, 128, 100 << 10},
                              {90, 132, 228 << 10}, {100, 148, 228 << 10}, {120, 170, 100 << 10}};
 
 const Model& model_of(int capability) {
@@ -21,7 +22,7 @@ const Model& model_of(int capability) {
       return model;
     }
   }
-  throw std::runtime_error("VGPU_CC is " + std::to_string(capability) + "; it may be 80, 86, 89, 90, 100 or 120");
+  throw std::runtime_error("VGPU_CC is " + std::to_string(capability) + "; it may be 75, 80, 86, 89, 90, 100 or 120");
 }
 
 std::uint64_t number(const char* name, std::uint64_t otherwise) {

@@ -48,7 +48,7 @@ std::optional<std::string> reject_tile(const AttentionProblem& p) {
 
 void register_attention_kernels() {
   Kernel<AttentionProblem> kernel;
-  kernel.info = {"attention_tile_sm80", "attention", DeviceType::kCuda, "sm80", mask_of(DType::kFloat16) | mask_of(DType::kBFloat16), "<= 256", ""};
+  kernel.info = {"attention_tile_sm80", "attention", DeviceType::kCuda, "sm80", mask_of(DType::kFloat16) | mask_of(DType::kBFloat16), "8-256", ""};
   kernel.reject = [](const Kernel<AttentionProblem>&, const AttentionProblem& problem) { return reject_tile(problem); };
   kernel.workspace = [](const Kernel<AttentionProblem>&, const AttentionProblem& problem, int) { return host_arrays_bytes(problem); };
   kernel.run = [](const Kernel<AttentionProblem>&, const AttentionProblem& problem, Execution& execution) {

@@ -62,7 +62,7 @@ std::int64_t splits(const Kernel<AttentionProblem>&, const AttentionProblem& p) 
 
 void register_attention_split_kernels() {
   Kernel<AttentionProblem> kernel;
-  kernel.info = {"attention_split_sm80", "attention", DeviceType::kCuda, "sm80", kSplitDTypes, "8 to 256", ""};
+  kernel.info = {"attention_split_sm80", "attention", DeviceType::kCuda, "sm80", kSplitDTypes, "8-256", ""};
   kernel.reject = reject;
   kernel.workspace = workspace;
   kernel.run = run;

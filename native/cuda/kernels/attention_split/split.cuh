@@ -246,9 +246,8 @@ class SplitBlock {
 
   __device__ float logit(float dot, int j, int h) const {
     float x = dot * (p_.softmax_scale * kLog2e);
-    if (p_.logit_softcap > 0) {  // tanh(y) = 1 - 2 / (exp(2y) + 1); x / c is y · log2(e)
-      x = kLog2e * p_.logit_softcap * (1 - 2 / (exp2f(2 * x / p_.logit_softcap) + 1));
-    }
+    // Not by 1 - 2 / (exp(2y) + 1), whose absolute error the cap would multiply.
+    if (p_.logit_softcap > 0) x = kLog2e * p_.logit_softcap * tanhf(dot * p_.softmax_scale / p_.logit_softcap);
     if (p_.alibi_slopes) x -= slope_[h] * fabsf(diagonal_[h] - static_cast<float>(j));
     return j >= lo_[h] && j < hi_[h] ? x : -INFINITY;
   }

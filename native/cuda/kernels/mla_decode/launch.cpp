@@ -54,7 +54,7 @@ std::int64_t splits(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p) 
 
 void register_mla_decode_kernels() {
   Kernel<MlaDecodeProblem> kernel;
-  kernel.info = {"mla_decode_sm80", "mlaDecode", DeviceType::kCuda, "sm80", kSplitDTypes, "8 to 512", ""};
+  kernel.info = {"mla_decode_sm80", "mlaDecode", DeviceType::kCuda, "sm80", kSplitDTypes, "8-512", ""};
   kernel.reject = reject;
   kernel.workspace = workspace;
   kernel.run = run;

@@ -56,7 +56,8 @@ __device__ void rotate(const T* x, T* y, const RopeParams& p, std::int64_t first
     const float a = to_float(p.interleaved ? (front ? in_a.items[even] : in_b.items[even]) : in_a.items[i]);
     const float b = to_float(p.interleaved ? (odd_front ? in_a.items[odd] : in_b.items[odd]) : in_b.items[i]);
     const float cos_i = c[i / kFloats].items[i % kFloats], sin_i = s[i / kFloats].items[i % kFloats];
-    const T new_a = from_float<T>(a * cos_i - b * sin_i), new_b = from_float<T>(b * cos_i + a * sin_i);
+    // Said in full: left to the compiler, each instance would contract as it likes, and the wide and the plain rows differ in a bit.
+    const T new_a = from_float<T>(__fmaf_rn(a, cos_i, -__fmul_rn(b, sin_i))), new_b = from_float<T>(__fmaf_rn(b, cos_i, __fmul_rn(a, sin_i)));
     if (p.interleaved) {
       (front ? out_a : out_b).items[even] = new_a;
       (odd_front ? out_a : out_b).items[odd] = new_b;

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+'use strict'
+// npm run test:cuda   compiles with ATTN_CUDA=ON and runs the tests of ops, tensors, caches and modules for device cuda on the virtual GPU
+// npm run test:gpu    the same on this machine's GPU; fails where there is none
+// More arguments go to jest.
+const { spawnSync } = require('node:child_process')
+const path = require('node:path')
+
+const root = path.join(__dirname, '..')
+const onGpu = process.argv.includes('--gpu')
+const more = process.argv.slice(2).filter((argument) => argument !== '--gpu')
+const suites = ['test/cuda', 'test/ops', 'test/tensor', 'test/cache', 'test/modules/grouped', 'test/modules/multi']
+
+run('npm', ['run', '--silent', 'build:ts'])
+run(process.execPath, ['scripts/build-native.js'], { ATTN_CUDA: 'ON' })
+const jest = [require.resolve('jest/bin/jest.js'), ...(more.length > 0 ? more : [...suites, ...(onGpu ? [] : ['test/vgpu'])])]
+const only = { ATTN_TEST_DEVICES: 'cuda:0' }
+if (onGpu) run(process.execPath, [...jest, '-i'], only)  // one GPU: the tests share it
+else run(process.execPath, ['scripts/vgpu.js', process.execPath, ...jest], only)
+
+function run(command, args, env = {}) {
+  const done = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
+  if (done.error) throw done.error
+  if (done.status !== 0) process.exit(done.status ?? 1)
+}

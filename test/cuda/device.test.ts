@@ -1,0 +1,83 @@
+import { devices, DeviceError, flashAttention, kernels, ResourceError, Tensor } from '../../lib/index'
+import { childAnswer } from '../support/child'
+import { testDevices } from '../support/devices'
+
+const cuda = testDevices.find((id) => id !== 'cpu')
+/** Without a GPU, real or virtual, there is nothing more to test: `npm run test:cuda` brings one. */
+const withDevice = (name: string, tests: () => void): void => {
+  if (cuda !== undefined) describe(name, tests)
+}
+
+test('a device that is not there is named with its reason', () => {
+  if (cuda !== undefined) return expect(devices.get('cuda').id).toBe('cuda:0')
+  expect(devices.unavailableReason('cuda')).toMatch(/built without CUDA|no CUDA driver|too old|no CUDA device|compute capability/)
+  expect(() => Tensor.zeros([1], { device: 'cuda' })).toThrow(DeviceError)
+})
+
+withDevice('device cuda', () => {
+  it('names itself, and one device only', () => {
+    expect(devices.get('cuda')).toMatchObject({ id: 'cuda:0', type: 'cuda' })
+    expect(() => Tensor.zeros([1], { device: 'cuda:1' })).toThrow('cuda:1 cannot be used: this version computes on cuda:0 only')
+  })
+
+  it('moves tensors there and back, bit by bit', async () => {
+    const host = Tensor.randn([3, 5, 7], { seed: 4, dtype: 'bfloat16' })
+    const there = host.transpose(0, 2).to('cuda')
+    expect(there.device).toBe('cuda:0')
+    expect(await there.readBits()).toEqual(await host.transpose(0, 2).contiguous().readBits())
+    expect(await there.to('cpu').readBits()).toEqual(await there.readBits())
+    expect(await Tensor.randn([3, 5, 7], { seed: 4, dtype: 'bfloat16', device: 'cuda' }).readBits()).toEqual(await host.readBits())
+  })
+
+  it('refuses tensors of two devices in one call', () => {
+    const [q, k] = [Tensor.zeros([1, 1, 1, 8], { device: 'cuda' }), Tensor.zeros([1, 1, 1, 8])]
+    expect(() => flashAttention(q, k, k)).toThrow('k')
+  })
+
+  it('gives memory back', async () => {
+    const before = devices.memory('cuda')
+    for (let i = 0; i < 20; ++i) {
+      using q = Tensor.randn([1, 8, 2, 16], { seed: i, device: 'cuda' })
+      using out = flashAttention(q, q, q).out
+      expect((await out.read()).length).toBe(256)
+    }
+    expect(devices.memory('cuda')).toMatchObject({ tensors: before.tensors, bytes: before.bytes })
+  })
+
+  it('has a reason and no leak when memory runs out, and goes on', async () => {
+    const before = devices.memory('cuda').bytes
+    expect(() => Tensor.empty([2 ** 40], { device: 'cuda' })).toThrow(ResourceError)
+    expect(devices.memory('cuda').bytes).toBe(before)
+    using x = Tensor.from([1, 2], [2], { device: 'cuda' })
+    expect([...(await x.read())]).toEqual([1, 2])
+  })
+
+  it('lists its kernels', () => {
+    const ops = new Set(kernels().filter((kernel) => kernel.device === 'cuda').map((kernel) => kernel.op))
+    for (const op of ['attention', 'mlaDecode', 'mergeStates', 'rope', 'rmsNorm', 'linear', 'copy']) expect(ops).toContain(op)
+  })
+})
+
+/** Only the virtual GPU makes trouble when asked. */
+const onVirtualGpu = cuda !== undefined && devices.get('cuda').name.startsWith('Virtual GPU')
+
+withDevice('a device in trouble', () => {
+  if (!onVirtualGpu) return
+  const inChild = (env: Record<string, string>) => childAnswer<Record<string, string>>('cuda-trouble.ts', [], [], env)
+
+  it.each([
+    [{ VGPU_DEVICES: '0' }, /^there is no CUDA device$/],
+    [{ VGPU_DRIVER_VERSION: '12040' }, /^the CUDA driver is too old: it is for CUDA 12\.4, these kernels need 13\.0 or newer$/],
+    [{ VGPU_CC: '75' }, /compute capability 7\.5, these kernels need 8\.0 \(Ampere\) or newer$/],
+    [{ LD_LIBRARY_PATH: '' }, /^no CUDA driver: libcuda\.so\.1: /],
+  ])('%j is told precisely', async (env, reason) => {
+    expect((await inChild(env)).reason).toMatch(reason)
+  })
+
+  it('a kernel fault loses the device, with its name; the CPU goes on', async () => {
+    const answer = await inChild({ VGPU_FAULT: 'attention_plain_f32' })
+    expect(answer).toMatchObject({ reason: '', failure: expect.stringContaining('CUDA_ERROR_ILLEGAL_ADDRESS') as string, status: 'CUDA_ERROR_ILLEGAL_ADDRESS' })
+    expect(answer.later).toMatch(/is lost until this process ends: .*CUDA_ERROR_ILLEGAL_ADDRESS/)
+    expect(answer.cpu).toBe('1,1')
+  })
+})
