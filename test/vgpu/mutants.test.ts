@@ -92,7 +92,7 @@ suite('the virtual GPU', () => {
   })
 
   test('counts what the matrix product moves and computes', () => {
-    const [launch] = runSample(ptx, 'matmul').launches
+    const launch = runSample(ptx, 'matmul').launches[0]!
     expect(launch.mmaFlops).toBe(2 * 64 * 64 * 8)
     expect(launch.cpAsyncBytes).toBe(64 * 64 * 2 + 64 * 8 * 2)
     expect(launch.globalLoadedBytes).toBe(launch.cpAsyncBytes)
