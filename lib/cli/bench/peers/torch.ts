@@ -64,18 +64,20 @@ async function variantOf(op: string, shape: AttentionShape, { q, k, v }: Attenti
 class TorchProcess {
   readonly #child: ChildProcess
   readonly #lines: Interface
+  /** Rejects when the process ends or does not start. */
+  readonly #ended: Promise<never>
 
   constructor() {
     this.#child = spawn('python3', [script], { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#lines = createInterface({ input: this.#child.stdout! })
+    this.#ended = once(this.#child, 'exit').then(() => { throw new Error('python3 ended') })
+    this.#ended.catch(() => undefined)
   }
 
   async ask(question: object): Promise<unknown> {
     if (this.#child.exitCode !== null) throw new Error(`python3 ended with ${this.#child.exitCode}`)
     this.#child.stdin!.write(`${JSON.stringify(question)}\n`)
-    const ended = once(this.#child, 'exit').then(() => { throw new Error('python3 ended') })
-    ended.catch(() => undefined)
-    const [line] = (await Promise.race([once(this.#lines, 'line'), ended])) as [string]
+    const [line] = (await Promise.race([once(this.#lines, 'line'), this.#ended])) as [string]
     const answer = JSON.parse(line) as { readonly error?: string; readonly answer?: unknown }
     if (answer.error !== undefined) throw new Error(answer.error)
     return answer.answer
