@@ -13,10 +13,10 @@ function run(kind: string | undefined): void {
     const [kvLens, numHeads, kvLoraRank, qkRopeHeadDim, pageSize] = [[300, 77], 16, 512, 64, 64]
     const cache = new MlaKvCache({ numPages: 8, pageSize, kvLoraRank, qkRopeHeadDim, dtype: 'bfloat16', device })
     const parts = kvLens.map((len) => [random.normals(len * kvLoraRank), random.normals(len * qkRopeHeadDim)] as const)
-    const rows = (b: number): { values: Float64Array; row: number[] }[] => [
+    const rows = (b: number) => [
       { values: parts[b]![0], row: [kvLoraRank] },
       { values: parts[b]![1], row: [qkRopeHeadDim] },
-    ]
+    ] as const
     const sequences = storeInTurns(cache, kvLens, rows, pageSize, 'bfloat16', device, random)
     const qNope = tensorOf(random.normals(2 * numHeads * kvLoraRank), [2, 1, numHeads, kvLoraRank], 'bfloat16', device)
     const qPe = tensorOf(random.normals(2 * numHeads * qkRopeHeadDim), [2, 1, numHeads, qkRopeHeadDim], 'bfloat16', device)
