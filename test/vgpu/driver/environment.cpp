@@ -60,6 +60,7 @@ Environment read() {
   env.checks = checks != "off";
   env.report = text("VGPU_REPORT");
   env.fault = text("VGPU_FAULT");
+  env.replace = text("VGPU_REPLACE");
   return env;
 }
 

@@ -17,6 +17,8 @@ struct Environment {
   std::string report;             // VGPU_REPORT: a file that gets one line of JSON per launch
   std::string fault;              // VGPU_FAULT: launches of this kernel end with an illegal address
 
+  std::string replace;  // VGPU_REPLACE: an edit of a kernel's PTX, see module.cpp
+
   int num_sms() const;
   unsigned shared_per_sm() const;
 };

@@ -1,6 +1,7 @@
 // Modules and kernels.
 #include <cstdio>
 #include <cstring>
+#include <sstream>
 
 #include "environment.h"
 #include "fatbin.h"
@@ -10,6 +11,30 @@ using namespace vgpu::driver;
 
 namespace {
 
+/// VGPU_REPLACE: "kernel|n|text|replacement" puts the replacement in the place of the n-th statement of the kernel that begins with the
+/// text (n = -1: of all). So tests break the package's own kernels.
+void replace_statements(std::string& ptx) {
+  const std::string& edit = environment().replace;
+  if (edit.empty()) {
+    return;
+  }
+  std::stringstream fields(edit);
+  std::string kernel, number, text, replacement;
+  std::getline(std::getline(std::getline(fields, kernel, '|'), number, '|'), text, '|');
+  std::getline(fields, replacement);
+  const auto begin = ptx.find(".entry " + kernel + "(");
+  if (begin == std::string::npos) {
+    return;
+  }
+  const int wanted = std::stoi(number);
+  int seen = 0;
+  for (auto at = ptx.find(text, begin); at != std::string::npos && at < ptx.find(".entry ", begin + 1); at = ptx.find(text, at + 1)) {
+    if (wanted < 0 || seen++ == wanted) {
+      ptx.replace(at, ptx.find(';', at) + 1 - at, replacement + ";");
+    }
+  }
+}
+
 CUresult load(Device& device, CUmodule* handle, const void* image) {
   std::string ptx;
   switch (find_ptx(image, environment().capability, ptx)) {
@@ -18,6 +43,7 @@ CUresult load(Device& device, CUmodule* handle, const void* image) {
     case ImageError::kInvalidPtx: return CUDA_ERROR_INVALID_PTX;
     case ImageError::kNone: break;
   }
+  replace_statements(ptx);
   auto module = std::make_unique<Module>();
   module->device = &device;
   try {

@@ -1,4 +1,5 @@
-// What the package's own kernels move, counted by the virtual GPU: keys and values once per group of query heads, and no bank conflict.
+// The package's own kernels on the virtual GPU: keys and values leave memory once per group of query heads, no bank conflicts, and each of
+// several edits that breaks a kernel is found.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,15 +10,17 @@ import { buildVirtualGpu, findNvcc, root } from './samples'
 
 const folder = mkdtempSync(join(tmpdir(), 'vgpu-'))
 
-function run(kind: string): LaunchReport[] | undefined {
-  const report = join(folder, `${kind}.json`)
+let runs = 0
+
+function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | undefined {
+  const report = join(folder, `${++runs}.json`)
   const child = join(__dirname, 'children', 'attention.ts')
   const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
     encoding: 'utf8',
     timeout: 100_000,
-    env: { ...process.env, VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu') },
+    env: { ...process.env, VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
   })
-  if (done.status !== 0) throw new Error(done.stderr)
+  if (done.status !== 0 && env.VGPU_REPLACE === undefined) throw new Error(done.stderr)
   return done.stdout === 'none' ? undefined : readReport(report)
 }
 
@@ -54,5 +57,37 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     const stored = launch.traffic.filter(({ storedBytes }) => storedBytes > 0)
     expect(stored.map(({ storedBytes, uniqueStoredBytes }) => storedBytes - uniqueStoredBytes)).toEqual(stored.map(() => 0))
     expect(launch.sharedWays).toBe(launch.sharedPhases)
+  })
+
+  // The kernels broken on purpose: "kernel|n|statement|replacement".
+  const order = /^(read of pending copy|uninitialised shared read|shared memory race|missing syncwarp)$/
+  const pending = /^read of pending copy$/
+  test.each([
+    ['decode', 'attention_split_bf16_d128_r16|0|bar.sync|', order],
+    ['decode', 'attention_split_bf16_d128_r16|1|bar.sync|', order],
+    ['decode', 'attention_split_bf16_d128_r16|2|bar.sync|', order],
+    ['decode', 'attention_split_bf16_d128_r16|-1|cp.async.wait_group|', pending],
+    ['decode', 'attention_split_bf16_d128_r16|-1|cp.async.commit_group|', pending],
+    ['mla', 'mla_decode_bf16_r16|0|bar.sync|', order],
+    ['mla', 'mla_decode_bf16_r16|1|bar.sync|', order],
+    ['mla', 'mla_decode_bf16_r16|2|bar.sync|', order],
+    ['mla', 'mla_decode_bf16_r16|-1|cp.async.wait_group|', pending],
+    ['prefill', 'attention_tile_bf16_128|0|bar.sync|', order],
+    ['prefill', 'attention_tile_bf16_128|-1|cp.async.wait_group|', pending],
+    ['prefill', 'attention_tile_bf16_128|-1|cp.async.commit_group|', pending],
+  ])('%s with %s removed: is found', (kind, edit, finding) => {
+    for (const seed of ['0', '1']) {
+      const launches = run(kind, { VGPU_REPLACE: edit, VGPU_SEED: seed }) ?? []
+      expect(launches.map((launch) => launch.finding ?? '').join('')).toMatch(finding)
+      expect(launches.find((launch) => launch.finding !== undefined)?.kernel).toBe(edit.split('|')[0])
+    }
+  })
+
+  test.each(['decode', 'mla', 'prefill'])('%s gives no finding in other orders of warps and blocks', (kind) => {
+    for (const seed of ['1', '2', '3']) {
+      const launches = run(kind, { VGPU_SEED: seed }) ?? []
+      expect(launches.length).toBeGreaterThan(0)
+      expect(launches.filter((launch) => launch.finding !== undefined)).toEqual([])
+    }
   })
 })
