@@ -17,14 +17,42 @@ function cmake(args) {
   if (done.status !== 0) throw new Error(`cmake ${args.join(' ')}:\n${done.stdout}${done.stderr}`)
 }
 
+/** Test files run side by side, and each may be the first to need the library: one builds, the others wait. */
+function withLock(work) {
+  const lock = path.join(root, 'build', 'vgpu.lock')
+  fs.mkdirSync(path.dirname(lock), { recursive: true })
+  const longest = 10 * 60_000
+  for (;;) {
+    try {
+      fs.mkdirSync(lock)
+      break
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error
+      // Left by a build that was killed.
+      const { mtimeMs } = fs.statSync(lock, { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() }
+      if (Date.now() - mtimeMs > longest) fs.rmSync(lock, { recursive: true, force: true })
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+    }
+  }
+  try {
+    return work()
+  } finally {
+    fs.rmSync(lock, { recursive: true, force: true })
+  }
+}
+
 /** Builds the library where it is not up to date and returns its folder. */
 function buildVirtualGpu() {
-  const build = path.join(root, 'build', 'vgpu')
-  if (!fs.existsSync(path.join(build, 'CMakeCache.txt'))) {
-    cmake(['-S', 'test/vgpu', '-B', build, '-DCMAKE_BUILD_TYPE=Release'])
+  return withLock(build)
+}
+
+function build() {
+  const tree = path.join(root, 'build', 'vgpu')
+  if (!fs.existsSync(path.join(tree, 'CMakeCache.txt'))) {
+    cmake(['-S', 'test/vgpu', '-B', tree, '-DCMAKE_BUILD_TYPE=Release'])
   }
-  cmake(['--build', build, '--config', 'Release', '--parallel', String(os.availableParallelism())])
-  const built = fs.realpathSync(path.join(build, 'libcuda.so.1'))
+  cmake(['--build', tree, '--config', 'Release', '--parallel', String(os.availableParallelism())])
+  const built = fs.realpathSync(path.join(tree, 'libcuda.so.1'))
   const target = path.join(folder, 'libcuda.so.1')
   if (!fs.existsSync(target) || !fs.readFileSync(target).equals(fs.readFileSync(built))) {
     fs.mkdirSync(folder, { recursive: true })
