@@ -29,6 +29,8 @@ bool processor_has(const char* isa) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   }
   if (std::strcmp(isa, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+#elif defined(__aarch64__)
+  if (std::strcmp(isa, "neon") == 0) return true;  // every AArch64 processor has it
 #endif
   return std::strcmp(isa, "baseline") == 0;
 }
@@ -42,7 +44,7 @@ int rank(const char* isa) {
   return -1;
 }
 
-/// NODE_FLASH_ATTENTION_ISA=avx2|baseline keeps stronger instruction sets from being used; other values count for nothing.
+/// NODE_FLASH_ATTENTION_ISA=avx2|neon|baseline keeps stronger instruction sets from being used; other values count for nothing.
 int strongest_allowed() {
   const char* wish = std::getenv("NODE_FLASH_ATTENTION_ISA");
   const int wished = wish ? rank(wish) : -1;

@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #define ATTN_FOR_EACH_ISA(X) X(avx512) X(avx2) X(baseline)
+#elif defined(__aarch64__)
+#define ATTN_FOR_EACH_ISA(X) X(neon) X(baseline)
 #else
 #define ATTN_FOR_EACH_ISA(X) X(baseline)
 #endif

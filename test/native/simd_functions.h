@@ -31,6 +31,8 @@ struct SimdFunctions {
 extern const SimdFunctions kSimdBaseline, kSimdWide;
 #if defined(__x86_64__)
 extern const SimdFunctions kSimdAvx2, kSimdAvx512;
+#elif defined(__aarch64__)
+extern const SimdFunctions kSimdNeon;
 #endif
 
 /// Those that this machine can run.

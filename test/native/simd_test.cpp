@@ -20,6 +20,8 @@ std::vector<SimdFunctions> usable_simd() {
   for (const SimdFunctions& functions : {kSimdAvx2, kSimdAvx512}) {
     if (!cpu::isa_missing(functions.isa)) all.push_back(functions);
   }
+#elif defined(__aarch64__)
+  all.push_back(kSimdNeon);
 #endif
   return all;
 }

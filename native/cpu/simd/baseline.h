@@ -1,5 +1,5 @@
 #pragma once
-// What every processor has: 4 lanes (SSE2 on x86-64, NEON on AArch64, plain scalars elsewhere), 16 registers or more.
+// What every processor has: 4 lanes (SSE2 on x86-64, the same lanes of NEON on AArch64, plain scalars elsewhere), 16 registers or more.
 
 namespace attn::cpu::ATTN_ISA {
 inline constexpr int kLanes = 4;
