@@ -14,7 +14,7 @@ const suites = ['test/cuda', 'test/ops', 'test/tensor', 'test/cache', 'test/modu
 run('npm', ['run', '--silent', 'build:ts'])
 run(process.execPath, ['scripts/build-native.js'], { ATTN_CUDA: 'ON' })
 const jest = [require.resolve('jest/bin/jest.js'), ...(more.length > 0 ? more : [...suites, ...(onGpu ? [] : ['test/vgpu'])])]
-const only = { ATTN_TEST_DEVICES: 'cuda:0' }
+const only = { ATTN_TEST_DEVICES: 'cuda:0', ATTN_VGPU: '1' }
 if (onGpu) run(process.execPath, [...jest, '-i'], only)  // one GPU: the tests share it
 else run(process.execPath, ['scripts/vgpu.js', process.execPath, ...jest], only)
 
