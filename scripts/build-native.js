@@ -50,7 +50,7 @@ function describeSetup() {
     `-DATTN_TESTS=${withTests ? 'ON' : 'OFF'}`,
     `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${release}`,
     `-DCMAKE_RUNTIME_OUTPUT_DIRECTORY=${release}`,
-    `-DATTN_CUDA=${process.env.ATTN_CUDA || 'AUTO'}`,
+    ...(process.env.ATTN_CUDA ? [`-DATTN_CUDA=${process.env.ATTN_CUDA}`] : []),
     ...(process.env.ATTN_CMAKE_ARGS ?? '').split(/\s+/).filter(Boolean),
   ]
   return { cmakeJs, folder, options, compiler: process.env.CXX, root }
@@ -104,7 +104,7 @@ function run(name, command, args) {
 
 const progress = /^\[\s*\d+(\/\d+\]|%\] (Building|Linking|Generating))/
 const chatter =
-  /^(-- |Not searching|ERROR OMG|ninja: (no work|Entering)|\[\s*\d+%\] Built target|\[0\/\d+\]|Consolidate|Scanning dep|g?make\[\d+\]: (Ent|Leav))/
+  /^(-- (?!attn: )|Not searching|ERROR OMG|ninja: (no work|Entering)|\[\s*\d+%\] Built target|\[0\/\d+\]|Consolidate|Scanning dep|g?make\[\d+\]: (Ent|Leav))/
 
 /** Shows progress in one line on a terminal and not at all in a log; drops chatter; passes on all else. */
 class LineFilter {

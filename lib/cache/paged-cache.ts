@@ -72,7 +72,9 @@ export class PagedCache {
 
   /** Memory for the pages, not filled: slots without a token are never read. */
   allocate(tail: readonly number[]): FloatTensor {
-    return Tensor.empty([this.numPages, this.pageSize, ...tail], { dtype: this.dtype, device: this.device })
+    const [shape, options] = [[this.numPages, this.pageSize, ...tail], { dtype: this.dtype, device: this.device }]
+    // A page that a fork writes to is copied whole, with rows that nobody wrote: tools that watch a GPU's memory would report those.
+    return this.device === 'cpu' ? Tensor.empty(shape, options) : Tensor.zeros(shape, options)
   }
 
   open(): Sequence {
