@@ -1,8 +1,8 @@
-import { devices } from '../../lib'
 import { caseOf } from '../../lib/cli/bench/cases'
 import { type BenchOptions, type BenchSettings, benchOps, settingsOf } from '../../lib/cli/bench/request'
 import { roofline } from '../../lib/cli/bench/roofline'
 import { judge } from '../../lib/cli/verify/case'
+import { settledMemory } from '../support/memory'
 
 const options: BenchOptions = {
   preset: 'study', heads: 6, kvHeads: 2, headDim: 24, headDimVo: 40, pageSize: 8, batch: 2, causal: true, dtype: 'float32', device: 'cpu', rounds: 1, seconds: 1,
@@ -24,13 +24,11 @@ describe.each(benchOps)('%s', (op) => {
   })
 
   test('gives all memory back', async () => {
-    await devices.synchronize()
-    const before = devices.memory()
+    const before = await settledMemory()
     const opened = caseOf[op](settings, 5).open()
     opened.run()
     opened[Symbol.dispose]()
-    await devices.synchronize()
-    expect(devices.memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes })
+    expect(await settledMemory()).toEqual(before)
   })
 })
 
