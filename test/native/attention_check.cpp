@@ -15,6 +15,11 @@ std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows
 void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
 }  // namespace attn::cpu::wide
 
+namespace attn::cpu::widebf16 {
+void attention_tile_bf16(const AttentionTile& tile);
+std::size_t attention_tile_bf16_scratch(const AttentionProblem& problem, int num_rows);
+}  // namespace attn::cpu::widebf16
+
 namespace attn::test {
 
 using cpu::AttentionFunctions;
@@ -27,6 +32,16 @@ std::vector<Isa> usable_isas() {
 #define ATTN_ADD(isa) \
   if (!cpu::isa_missing(#isa)) all.push_back({#isa, cpu::isa::kAttentionFunctions});
   ATTN_FOR_EACH_ISA(ATTN_ADD)
+#undef ATTN_ADD
+  return all;
+}
+
+std::vector<Isa> bf16_isas() {
+  const AttentionFunctions rest = usable_isas().back().functions;
+  std::vector<Isa> all{{"widebf16", {cpu::widebf16::attention_tile_bf16, cpu::widebf16::attention_tile_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}}};
+#define ATTN_ADD(isa) \
+  if (cpu::processor_has(#isa)) all.push_back({#isa, {cpu::isa::attention_tile_bf16, cpu::isa::attention_tile_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}});
+  ATTN_FOR_EACH_BF16_ISA(ATTN_ADD)
 #undef ATTN_ADD
   return all;
 }
@@ -45,15 +60,15 @@ struct Expected {
   double out_tolerance = 0, lse_tolerance = 0;  // absolute
 };
 
-/// The truth, and twice the worst error of plain float32 loops as tolerance.
-Expected expect(AttentionData& data) {
+/// The truth, and twice the worst error of plain float32 loops as tolerance, whose probabilities are rounded to `weights`.
+Expected expect(AttentionData& data, DType weights = DType::kFloat32) {
   Expected expected;
   double out_error = 0, lse_error = 0;
   for (std::int64_t b = 0; b < data.shape.batch; ++b) {
     for (std::int64_t i = 0; i < data.rows_of(b); ++i) {
       for (int h = 0; h < data.shape.num_qo_heads; ++h) {
         const RowResult<double> exact = reference_row<double>(data, b, i, h);
-        const RowResult<float> plain = reference_row<float>(data, b, i, h);
+        const RowResult<float> plain = reference_row<float>(data, b, i, h, weights);
         for (std::size_t d = 0; d < exact.out.size(); ++d) {
           if (std::isfinite(exact.out[d])) out_error = std::max(out_error, std::fabs(plain.out[d] - exact.out[d]));
         }
@@ -93,6 +108,17 @@ void compare(AttentionData& data, const Expected& expected, const std::string& t
   CHECK(data.gaps_intact());
 }
 
+/// One thread and three.
+void check_path(AttentionData& data, const Expected& expected, const AttentionFunctions& functions, AttentionPath path, const std::string& text) {
+  run_attention_case(data, functions, path, 1);
+  compare(data, expected, text);
+  const std::vector<std::byte> out = data.out_memory;
+  const std::vector<float> lse = data.lse;
+  run_attention_case(data, functions, path, 3);
+  CHECK_EQUAL(out == data.out_memory, true);
+  CHECK_EQUAL(std::memcmp(lse.data(), data.lse.data(), lse.size() * sizeof(float)), 0);
+}
+
 }  // namespace
 
 void check_attention(const AttentionCase& c) {
@@ -101,16 +127,14 @@ void check_attention(const AttentionCase& c) {
   for (const Isa& isa : usable_isas()) {
     for (const AttentionPath path : {AttentionPath::kTiled, AttentionPath::kDirect}) {
       if (path == AttentionPath::kDirect && cpu::preferred_path(data.problem) != path) continue;
-      const std::string text = c.name + " " + isa.name + (path == AttentionPath::kDirect ? " rows" : " tile");
-      run_attention_case(data, isa.functions, path, 1);
-      compare(data, expected, text);
-      const std::vector<std::byte> out = data.out_memory;
-      const std::vector<float> lse = data.lse;
-      run_attention_case(data, isa.functions, path, 3);
-      CHECK_EQUAL(out == data.out_memory, true);
-      CHECK_EQUAL(std::memcmp(lse.data(), data.lse.data(), lse.size() * sizeof(float)), 0);
+      check_path(data, expected, isa.functions, path, c.name + " " + isa.name + (path == AttentionPath::kDirect ? " rows" : " tile"));
     }
   }
+  AttentionCase narrow = c;
+  narrow.q_dtype = narrow.kv_dtype = DType::kBFloat16;
+  AttentionData narrow_data(narrow);
+  const Expected narrow_expected = expect(narrow_data, DType::kBFloat16);
+  for (const Isa& isa : bf16_isas()) check_path(narrow_data, narrow_expected, isa.functions, AttentionPath::kTiled, c.name + " " + isa.name + " bfloat16");
 }
 
 }  // namespace attn::test

@@ -15,8 +15,9 @@ struct RowResult {
   Float lse;
 };
 
+/// `weights`: the dtype that probabilities are rounded to before they meet the values, as kernels for bfloat16 do.
 template <class Float>
-RowResult<Float> reference_row(AttentionData& data, std::int64_t b, std::int64_t i, int head) {
+RowResult<Float> reference_row(AttentionData& data, std::int64_t b, std::int64_t i, int head, DType weights = DType::kFloat32) {
   const AttentionCase& c = data.shape;
   const AttentionProblem& p = data.problem;
   const int kv_head = head / (c.num_qo_heads / c.num_kv_heads);
@@ -51,7 +52,8 @@ RowResult<Float> reference_row(AttentionData& data, std::int64_t b, std::int64_t
     if (!seen[j]) continue;
     const Float weight = std::exp(logits[j] - base);
     sum += weight;
-    for (int d = 0; d < c.head_dim_vo; ++d) result.out[d] += weight * Float(c.v_in_k ? data.k[0].at(b, j, kv_head, d) : data.v.at(b, j, kv_head, d));
+    const Float rounded = weights == DType::kFloat32 ? weight : Float(round_to(weights, static_cast<float>(weight)));
+    for (int d = 0; d < c.head_dim_vo; ++d) result.out[d] += rounded * Float(c.v_in_k ? data.k[0].at(b, j, kv_head, d) : data.v.at(b, j, kv_head, d));
   }
   if (sum == sink_only) {  // no key with any weight
     result.out.assign(c.head_dim_vo, 0);

@@ -18,12 +18,28 @@ Reason reject_direct(const AttentionProblem& problem) {
   return missing ? Reason(missing) : std::nullopt;
 }
 
+/// Kernels for bfloat16 leave the few rows that are read as they lie to attention_rows: memory binds these, not arithmetic.
+Reason reject_bf16(const AttentionProblem& problem) {
+  const auto other = [](const HeadRows& rows) { return rows.dtype != DType::kBFloat16; };
+  bool mixed = !problem.v_in_k && other(problem.v);
+  for (int part = 0; part < problem.num_parts; ++part) mixed = mixed || other(problem.q[part]) || other(problem.k[part]);
+  if (mixed) return "takes queries, keys and values of bfloat16";
+  if (preferred_path(problem) == AttentionPath::kDirect) return "takes more than " + std::to_string(kMaxDirectRows) + " query rows per kv head";
+  return std::nullopt;
+}
+
 template <class Problem, AttentionPath kPath>
-void enter(const std::string& variant, const char* op, const char* isa, const AttentionFunctions* functions) {
+Reason reject(const Kernel<Problem>& self, const Problem& problem) {
+  if (self.info.dtypes == mask_of(DType::kBFloat16)) return reject_bf16(problem);
+  return kPath == AttentionPath::kDirect ? reject_direct(problem) : std::nullopt;
+}
+
+template <class Problem, AttentionPath kPath>
+void enter(const std::string& variant, const char* op, const char* isa, const AttentionFunctions* functions, DTypeMask dtypes = kComputeDTypes) {
   const char* missing = isa_missing(isa);
   Kernel<Problem> kernel;
-  kernel.info = {variant + "_" + isa, op, DeviceType::kCpu, isa, kComputeDTypes, "any", missing ? missing : ""};
-  kernel.reject = [](const Kernel<Problem>&, const Problem& problem) { return kPath == AttentionPath::kDirect ? reject_direct(problem) : std::nullopt; };
+  kernel.info = {variant + "_" + isa, op, DeviceType::kCpu, isa, dtypes, "any", missing ? missing : ""};
+  kernel.reject = reject<Problem, kPath>;
   kernel.workspace = [](const Kernel<Problem>& self, const Problem& problem, int num_threads) {
     return attention_workspace(problem, *static_cast<const AttentionFunctions*>(self.table), kPath, num_threads);
   };
@@ -41,9 +57,20 @@ void enter_isa(const char* isa, const AttentionFunctions* functions) {
   enter<MlaDecodeProblem, AttentionPath::kTiled>("mla_decode", "mlaDecode", isa, functions);
 }
 
+void enter_bf16(const char* isa, const AttentionFunctions* functions) {
+  enter<AttentionProblem, AttentionPath::kTiled>("attention_tile", "attention", isa, functions, mask_of(DType::kBFloat16));
+  enter<MlaDecodeProblem, AttentionPath::kTiled>("mla_decode", "mlaDecode", isa, functions, mask_of(DType::kBFloat16));
+}
+
 }  // namespace
 
 void register_attention_kernels() {
+#define ATTN_ENTER(isa)                                                                                                                     \
+  static constexpr AttentionFunctions isa##_functions{isa::attention_tile_bf16, isa::attention_tile_bf16_scratch, avx512::attention_rows, \
+                                                      avx512::attention_rows_scratch, avx512::write_attention_row};                      \
+  enter_bf16(#isa, &isa##_functions);
+  ATTN_FOR_EACH_BF16_ISA(ATTN_ENTER)
+#undef ATTN_ENTER
 #define ATTN_ENTER(isa) enter_isa(#isa, &isa::kAttentionFunctions);
   ATTN_FOR_EACH_ISA(ATTN_ENTER)
 #undef ATTN_ENTER

@@ -64,4 +64,17 @@ ATTN_FOR_EACH_ISA(ATTN_DECLARE)
 #endif
 #undef ATTN_DECLARE
 
+/// What the instruction sets with products of bfloat16 do of it; the rest is AVX-512's.
+#define ATTN_DECLARE(isa)                                                                        \
+  namespace isa {                                                                                \
+  void attention_tile_bf16(const AttentionTile& tile);                                           \
+  std::size_t attention_tile_bf16_scratch(const AttentionProblem& problem, int num_rows);        \
+  }
+#ifdef ATTN_ISA
+ATTN_DECLARE(ATTN_ISA)
+#else
+ATTN_FOR_EACH_BF16_ISA(ATTN_DECLARE)
+#endif
+#undef ATTN_DECLARE
+
 }  // namespace attn::cpu
