@@ -14,31 +14,43 @@ ATTN_INLINE std::int64_t query_depth(const AttentionProblem& p) {
 /// Features of the accumulator, and of packed values.
 ATTN_INLINE std::int64_t value_cols(const AttentionProblem& p) { return round_up(p.head_dim_vo, kPanelCols); }
 
-/// Calls fn(row, part, offset, data) for the tile's query rows: `data` is the row's first feature, `offset` its column.
-template <class Fn>
-ATTN_INLINE void each_query(const AttentionTile& t, Fn&& fn) {
-  const AttentionProblem& p = *t.problem;
-  std::int64_t offset = 0;
-  for (int part = 0; part < p.num_parts; ++part) {
-    const HeadRows& q = p.q[part];
-    for (int r = 0; r < t.num_rows; ++r) {
-      const std::int64_t row = t.row_begin + r;
-      const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + row % p.group_size;
-      const std::int64_t start = t.sequence->q_start[part] + row / p.group_size * q.row_stride + head * q.head_stride;
-      fn(r, q, offset, reinterpret_cast<const BFloat*>(q.data) + start);
-    }
-    offset += part_depth(q.dim);
-  }
+ATTN_INLINE const BFloat* query_row(const AttentionTile& t, int part, int r) {
+  const HeadRows& q = t.problem->q[part];
+  const std::int64_t group = t.problem->group_size, row = t.row_begin + r, head = t.kv_head * group + row % group;
+  return reinterpret_cast<const BFloat*>(q.data) + t.sequence->q_start[part] + row / group * q.row_stride + head * q.head_stride;
 }
 
 /// queries[num_rows, query_depth], row-major.
 ATTN_INLINE void copy_queries(const AttentionTile& t, BFloat* queries) {
   const std::int64_t depth = query_depth(*t.problem);
-  each_query(t, [&](int r, const HeadRows& q, std::int64_t offset, const BFloat* from) {
-    for (std::int64_t d = 0; d < q.dim; d += kDepthStep) {
-      store_elements(queries + r * depth + offset + d, load_elements(from + d * q.dim_stride, q.dim - d, q.dim_stride));
+  for (int r = 0; r < t.num_rows; ++r) {
+    BFloat* to = queries + r * depth;
+    for (int part = 0; part < t.problem->num_parts; ++part) {
+      const HeadRows& q = t.problem->q[part];
+      const BFloat* from = query_row(t, part, r);
+      for (std::int64_t d = 0; d < q.dim; d += kDepthStep, to += kDepthStep) {
+        store_elements(to, load_elements(from + d * q.dim_stride, q.dim - d, q.dim_stride));
+      }
     }
-  });
+  }
+}
+
+/// The same as panels of 16 rows, zeros beyond the last: queries[rows / 16, depth / 2, 16 pairs].
+ATTN_INLINE void pack_queries(const AttentionTile& t, BFloat* queries) {
+  for (int first = 0; first < t.num_rows; first += kPanelCols) {
+    for (int part = 0; part < t.problem->num_parts; ++part) {
+      const HeadRows& q = t.problem->q[part];
+      const BFloat* row[kPanelCols];
+      const int count = static_cast<int>(min_of(kPanelCols, t.num_rows - first));
+      for (int i = 0; i < count; ++i) row[i] = query_row(t, part, first + i);
+      for (std::int64_t d = 0; d < q.dim; d += kDepthStep, queries += kPanelCols * kDepthStep) {
+        BitVec v[kPanelCols] = {};
+        for (int i = 0; i < count; ++i) v[i] = load_elements(row[i] + d * q.dim_stride, q.dim - d, q.dim_stride);
+        transpose_pairs(v);
+        for (int i = 0; i < kPanelCols; ++i) store_elements(queries + i * kDepthStep, v[i]);
+      }
+    }
+  }
 }
 
 ATTN_INLINE const BFloat* elements(const std::byte* row) { return reinterpret_cast<const BFloat*>(row); }

@@ -64,11 +64,14 @@ ATTN_FOR_EACH_ISA(ATTN_DECLARE)
 #endif
 #undef ATTN_DECLARE
 
-/// What the instruction sets with products of bfloat16 do of it; the rest is AVX-512's.
-#define ATTN_DECLARE(isa)                                                                        \
-  namespace isa {                                                                                \
-  void attention_tile_bf16(const AttentionTile& tile);                                           \
-  std::size_t attention_tile_bf16_scratch(const AttentionProblem& problem, int num_rows);        \
+/// What the instruction sets with products of bfloat16 do of it; the rest is AVX-512's. attention_bf16 takes the few rows of a sequence, or those
+/// of MLA's latents, as columns, and others as tiles.
+#define ATTN_DECLARE(isa)                                                                    \
+  namespace isa {                                                                            \
+  void attention_bf16(const AttentionTile& tile);                                            \
+  std::size_t attention_bf16_scratch(const AttentionProblem& problem, int num_rows);         \
+  void attention_columns_bf16(const AttentionTile& tile);                                    \
+  std::size_t attention_columns_bf16_scratch(const AttentionProblem& problem, int num_rows); \
   }
 #ifdef ATTN_ISA
 ATTN_DECLARE(ATTN_ISA)

@@ -22,13 +22,16 @@ class Bf16Product {
     // The compiler does not know that tile loads read memory.
     asm volatile("" ::: "memory");
     const std::int64_t whole = cols == kPanelCols ? rows / (4 * kPanelCols) * (4 * kPanelCols) : rows / (2 * kPanelCols) * (2 * kPanelCols);
-    Strides s{depth, lda * 2, panel_stride, ldc * 4};
+    const Strides s{depth, lda * 2, panel_stride, ldc * 4};
     if (cols == kPanelCols) {
       for (std::int64_t r = 0; r < whole; r += 4 * kPanelCols) tall<kAccumulate>(s, a + r * lda, b, c + r * ldc);
     } else {
-      for (std::int64_t r = 0; r < whole; r += 2 * kPanelCols) {
-        band<2, kAccumulate>(s, cols, a + r * lda, b, c + r * ldc);
+      // A pair of panels stays in the L1 cache for all rows.
+      std::int64_t j = 0;
+      for (; j + 2 * kPanelCols <= cols; j += 2 * kPanelCols) {
+        for (std::int64_t r = 0; r < whole; r += 2 * kPanelCols) block<2, 2, kAccumulate>(s, a + r * lda, b + j / kPanelCols * panel_stride, c + r * ldc + j);
       }
+      for (std::int64_t r = 0; j < cols && r < whole; r += 2 * kPanelCols) block<2, 1, kAccumulate>(s, a + r * lda, b + j / kPanelCols * panel_stride, c + r * ldc + j);
     }
     for (std::int64_t r = whole; r < rows; r += 2 * kPanelCols) {
       // Fewer rows than tiles have: fewer are loaded, multiplied and stored.
@@ -38,7 +41,7 @@ class Bf16Product {
         if (odd) configure(kPanelCols, static_cast<int>(rest - kPanelCols));
         band<2, kAccumulate>(s, cols, a + r * lda, b, c + r * ldc);
       } else {
-        if (odd) configure(static_cast<int>(rest), kPanelCols);
+        if (odd) configure(static_cast<int>(rest), static_cast<int>(rest));
         band<1, kAccumulate>(s, cols, a + r * lda, b, c + r * ldc);
       }
       if (odd) configure(kPanelCols, kPanelCols);
@@ -95,10 +98,10 @@ class Bf16Product {
     }
     for (std::int64_t k = 0; k < s.depth; k += kDepthStep) {
       _tile_loadd(4, a + k, s.a_bytes);
-      _tile_loadd(6, b + k * kPanelCols, 64);
+      _tile_stream_loadd(6, b + k * kPanelCols, 64);
       _tile_dpbf16ps(0, 4, 6);
       if constexpr (kTileCols == 2) {
-        _tile_loadd(7, b + s.panel + k * kPanelCols, 64);
+        _tile_stream_loadd(7, b + s.panel + k * kPanelCols, 64);
         _tile_dpbf16ps(1, 4, 7);
       }
       if constexpr (kTileRows == 2) {
@@ -113,44 +116,64 @@ class Bf16Product {
     if constexpr (kTileRows == 2 && kTileCols == 2) _tile_stored(3, lower + kPanelCols, s.c_bytes);
   }
 
-  /// Few rows: 1 x 4 tiles, so that no sum waits for its own last product. Only upper rows may be fewer than 16, so the sums
-  /// of A's one tile must all be of its height.
+  /// Few rows: 1 x 4 tiles, so that no sum waits for its own last product.
   template <bool kAccumulate>
   ATTN_INLINE static void wide(const Strides& s, const BFloat* a, const BFloat* b, float* c) {
-    block<1, 2, kAccumulate>(s, a, b, c);
-    block<1, 2, kAccumulate>(s, a, b + 2 * s.panel, c + 2 * kPanelCols);
+    start<kAccumulate>(c, kPanelCols, s.c_bytes);
+    for (std::int64_t k = 0; k < s.depth; k += kDepthStep) {
+      const BFloat* panel = b + k * kPanelCols;
+      _tile_loadd(4, a + k, s.a_bytes);
+      _tile_loadd(6, panel, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, panel + s.panel, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(6, panel + 2 * s.panel, 64);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_loadd(7, panel + 3 * s.panel, 64);
+      _tile_dpbf16ps(3, 4, 7);
+    }
+    finish(c, kPanelCols, s.c_bytes);
   }
 
   /// One panel: 4 x 1 tiles.
   template <bool kAccumulate>
   ATTN_INLINE static void tall(const Strides& s, const BFloat* a, const BFloat* b, float* c) {
     const std::int64_t tile_a = kPanelCols * (s.a_bytes / 2), tile_c = kPanelCols * (s.c_bytes / 4);
-    if constexpr (kAccumulate) {
-      _tile_loadd(0, c, s.c_bytes);
-      _tile_loadd(1, c + tile_c, s.c_bytes);
-      _tile_loadd(2, c + 2 * tile_c, s.c_bytes);
-      _tile_loadd(3, c + 3 * tile_c, s.c_bytes);
-    } else {
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
-    }
+    start<kAccumulate>(c, tile_c, s.c_bytes);
     for (std::int64_t k = 0; k < s.depth; k += kDepthStep) {
       _tile_loadd(6, b + k * kPanelCols, 64);
       _tile_loadd(4, a + k, s.a_bytes);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(5, a + tile_a + k, s.a_bytes);
       _tile_dpbf16ps(1, 5, 6);
-      _tile_loadd(7, a + 2 * tile_a + k, s.a_bytes);
-      _tile_dpbf16ps(2, 7, 6);
-      _tile_loadd(4, a + 3 * tile_a + k, s.a_bytes);
-      _tile_dpbf16ps(3, 4, 6);
+      _tile_loadd(4, a + 2 * tile_a + k, s.a_bytes);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_loadd(5, a + 3 * tile_a + k, s.a_bytes);
+      _tile_dpbf16ps(3, 5, 6);
     }
-    _tile_stored(0, c, s.c_bytes);
-    _tile_stored(1, c + tile_c, s.c_bytes);
-    _tile_stored(2, c + 2 * tile_c, s.c_bytes);
-    _tile_stored(3, c + 3 * tile_c, s.c_bytes);
+    finish(c, tile_c, s.c_bytes);
+  }
+
+  /// Four tiles of sums, `next` elements apart.
+  template <bool kAccumulate>
+  ATTN_INLINE static void start(const float* c, std::int64_t next, std::int64_t bytes) {
+    if constexpr (kAccumulate) {
+      _tile_loadd(0, c, bytes);
+      _tile_loadd(1, c + next, bytes);
+      _tile_loadd(2, c + 2 * next, bytes);
+      _tile_loadd(3, c + 3 * next, bytes);
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  }
+  ATTN_INLINE static void finish(float* c, std::int64_t next, std::int64_t bytes) {
+    _tile_stored(0, c, bytes);
+    _tile_stored(1, c + next, bytes);
+    _tile_stored(2, c + 2 * next, bytes);
+    _tile_stored(3, c + 3 * next, bytes);
   }
 };
 

@@ -65,6 +65,15 @@ ATTN_INLINE BitVec in_turn_of(BitVec even, BitVec odd, bool upper, std::integer_
 /// The pairs in order of i again: the first or the last kPanelCols of them.
 ATTN_INLINE BitVec in_turn(BitVec even, BitVec odd, bool upper) { return in_turn_of(even, odd, upper, LaneSequence{}); }
 
+template <int... kHalf>
+ATTN_INLINE BitVec interleave_halves_of(BitVec v, std::integer_sequence<int, kHalf...>) {
+  typedef std::uint16_t Halves __attribute__((vector_size(4 * kLanes)));
+  const Halves halves = reinterpret_cast<Halves>(v);
+  return reinterpret_cast<BitVec>(__builtin_shufflevector(halves, halves, (kHalf / 2 + (kHalf & 1) * kLanes)...));
+}
+/// Elements i and kLanes + i become pair i.
+ATTN_INLINE BitVec interleave_halves(BitVec v) { return interleave_halves_of(v, std::make_integer_sequence<int, 2 * kLanes>{}); }
+
 /// Whether a half of any pair is infinite or NaN.
 ATTN_INLINE bool any_not_finite(BitVec v) {
   const BitVec low = v & 0x7f80u, high = v & 0x7f800000u;
