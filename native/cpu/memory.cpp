@@ -14,7 +14,8 @@
 namespace attn::cpu {
 namespace {
 
-constexpr std::int64_t kAlignment = 64;
+/// Kept for later, of the memory that there is: a share, and no more than so much.
+constexpr std::int64_t kKeptShare = 32, kMostKept = std::int64_t{512} << 20;
 // Below this an allocation is not worth a look at the system's counters (reading them costs tens of microseconds).
 constexpr std::int64_t kWorthChecking = std::int64_t{64} << 20;
 
@@ -68,21 +69,23 @@ std::int64_t available_memory() {
   return limit > 0 && used >= 0 ? std::min(available, std::max<std::int64_t>(limit - used, 0)) : available;
 }
 
+Memory::Memory() : pool_(static_cast<std::size_t>(std::min(total_memory() / kKeptShare, kMostKept))) {}
+
 std::byte* Memory::allocate(std::int64_t bytes) {
   if (bytes > std::numeric_limits<std::int64_t>::max() / 2) fail_allocation(bytes, available_memory());
-  const std::int64_t padded = std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
-  if (padded >= kWorthChecking) {
-    const std::int64_t available = available_memory();
-    if (padded > available) fail_allocation(bytes, available);
+  if (bytes >= kWorthChecking) {
+    std::int64_t available = available_memory();
+    if (bytes > available + static_cast<std::int64_t>(pool_.kept())) fail_allocation(bytes, available);
+    if (bytes > available) pool_.drop();
   }
-  void* data = std::aligned_alloc(kAlignment, static_cast<std::size_t>(padded));
+  void* data = pool_.allocate(static_cast<std::size_t>(bytes));
   if (!data) fail_allocation(bytes, available_memory());
   count_bytes(bytes);
   return static_cast<std::byte*>(data);
 }
 
 void Memory::release(std::byte* data, std::int64_t bytes) {
-  std::free(data);
+  pool_.release(data, static_cast<std::size_t>(bytes));
   count_bytes(-bytes);
 }
 

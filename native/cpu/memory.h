@@ -5,12 +5,14 @@
 #include <cstdint>
 
 #include "core/backend.h"
+#include "cpu/block_pool.h"
 
 namespace attn::cpu {
 
-/// Host memory with the counters behind devices.memory(). Bytes are counted while they are in use.
+/// Host memory with the counters behind devices.memory(). Bytes are counted while they are in use; what is kept for later is not.
 class Memory {
  public:
+  Memory();
   /// 64-byte aligned. Throws kOutOfMemory when the machine (or the control group that this process lives in) lacks them.
   std::byte* allocate(std::int64_t bytes);
   void release(std::byte* data, std::int64_t bytes);
@@ -19,6 +21,7 @@ class Memory {
   MemoryUse use() const;
 
  private:
+  BlockPool pool_;
   std::atomic<std::int64_t> tensors_{0}, bytes_{0}, peak_{0};
 };
 
