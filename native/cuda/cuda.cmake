@@ -37,18 +37,26 @@ set(ATTN_IMAGE_ROWS "")
 set(ATTN_IMAGE_NAMES "")
 set(ATTN_CUDA_SOURCES "")
 
-# One uncompressed fatbin: nvcc would compress PTX in a way that only drivers read. Spills and the warnings of serialised
-# matrix instructions are errors: ptxas reports them, and goes on.
+# nvcc compiles to PTX, assemble.cmake makes the fatbin of it: uncompressed, since nvcc's compressed PTX is for drivers alone to read.
 function(attn_kernels op family)
   set(source ${CMAKE_SOURCE_DIR}/native/cuda/kernels/${op}/${family}.cu)
   set(fatbin ${CMAKE_BINARY_DIR}/${op}_${family}.fatbin)
+  set(ptx ${CMAKE_BINARY_DIR}/${op}_${family}.ptx)
+  set(assemble ${CMAKE_SOURCE_DIR}/native/cuda/assemble.cmake)
+  set(budgets ${CMAKE_SOURCE_DIR}/native/cuda/registers.txt)
+  add_custom_command(
+    OUTPUT ${ptx}
+    COMMAND ${ATTN_NVCC} -std=c++20 -O3 -lineinfo -ptx -arch=compute_80 -Werror all-warnings -I ${CMAKE_SOURCE_DIR}/native -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
+    DEPENDS ${source}
+    DEPFILE ${ptx}.d
+    COMMENT "Building kernels ${op} ${family}"
+    VERBATIM)
   add_custom_command(
     OUTPUT ${fatbin}
-    COMMAND ${ATTN_NVCC} -std=c++20 -O3 -lineinfo -fatbin --no-compress -I ${CMAKE_SOURCE_DIR}/native -gencode=arch=compute_80,code=sm_80
-            -gencode=arch=compute_80,code=compute_80 -Xptxas -warn-spills -Werror all-warnings -MD -MF ${fatbin}.d -o ${fatbin} ${source}
-    DEPENDS ${source}
-    DEPFILE ${fatbin}.d
-    COMMENT "Building kernels ${op} ${family}"
+    COMMAND ${CMAKE_COMMAND} -DPTXAS=${ATTN_TOOLKIT}/bin/ptxas -DFATBINARY=${ATTN_TOOLKIT}/bin/fatbinary -DPTX=${ptx} -DFATBIN=${fatbin} -DBUDGETS=${budgets}
+            -DIDENT=${op}_${family} -P ${assemble}
+    DEPENDS ${ptx} ${assemble} ${budgets}
+    COMMENT "Building machine code ${op} ${family}"
     VERBATIM)
   set(ATTN_IMAGE ${op}_${family})
   set(ATTN_FATBIN ${fatbin})
