@@ -5,6 +5,12 @@
 
 namespace attn::cuda {
 
+std::optional<std::string> shared_memory_missing(int bytes) {
+  const int available = device_facts().max_shared_per_block;
+  if (bytes <= available) return std::nullopt;
+  return "needs " + std::to_string(bytes) + " bytes of shared memory per block, this device allows " + std::to_string(available);
+}
+
 void CudaExecution::launch_bytes(const char* op, const char* kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* params) {
   const CUfunction function = find_kernel(op, kernel, shared_bytes);
   void* parameters[] = {params};

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <type_traits>
 
@@ -24,6 +25,9 @@ struct DeviceFacts {
 
 /// Facts of the device that kernels run on. For rows that reject by them.
 const DeviceFacts& device_facts();
+
+/// Why this device cannot run a block with so much shared memory, if so.
+std::optional<std::string> shared_memory_missing(int bytes);
 
 /// Runs at once on the calling thread: launches are asynchronous, in the order of the device's one stream. Memory is given
 /// back in the same order, so what a launch uses may be released as soon as it was launched.

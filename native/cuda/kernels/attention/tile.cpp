@@ -35,6 +35,7 @@ std::optional<std::string> reject_tile(const AttentionProblem& p) {
   if (p.q[0].dtype != dtype) return "q is " + std::string(dtype_name(p.q[0].dtype)) + ", keys are " + dtype_name(dtype);
   const int shape = shape_of(p);
   if (shape < 0) return p.num_parts == 2 ? "two parts wider than 192, or values wider than 128" : "head dims above 256";
+  if (auto reason = shared_memory_missing(tile_shared_bytes(kTileShapes[shape]))) return reason;
   bool whole = vector_rows(p.v);
   for (int part = 0; part < p.num_parts; ++part) whole = whole && vector_rows(p.q[part]) && vector_rows(p.k[part]);
   if (!whole) return "rows are not whole, aligned pieces of 16 bytes";

@@ -44,7 +44,7 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   if (auto reason = split_inputs_missing(p)) return reason;
   const NamedTile* named = tile_for(p);
   if (!named) return "takes head dims up to 256";
-  if (auto reason = shared_memory_missing(named->tile)) return reason;
+  if (auto reason = shared_memory_missing(named->tile.shared_bytes())) return reason;
   if (split_blocks(p, named->tile.rows()) > std::numeric_limits<std::int32_t>::max()) return "more blocks than a launch can have";
   return std::nullopt;
 }

@@ -46,12 +46,6 @@ std::optional<std::string> split_inputs_missing(const AttentionProblem& p) {
   return std::nullopt;
 }
 
-std::optional<std::string> shared_memory_missing(const SplitTile& tile) {
-  const int available = device_facts().max_shared_per_block;
-  if (tile.shared_bytes() <= available) return std::nullopt;
-  return "needs " + std::to_string(tile.shared_bytes()) + " bytes of shared memory per block, this device allows " + std::to_string(available);
-}
-
 std::int64_t split_len(const AttentionProblem& p) { return p.num_kv_heads >= 4 || p.v_in_k ? 512 : 256; }
 
 std::int64_t num_splits(const AttentionProblem& p) { return ceil_div(p.kv_len, split_len(p)); }

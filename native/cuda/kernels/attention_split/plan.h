@@ -16,9 +16,6 @@ inline constexpr DTypeMask kSplitDTypes = mask_of(DType::kFloat16) | mask_of(DTy
 /// Why no split-KV kernel reads these queries, keys and values: element types, adjacency, alignment. Nothing when they do.
 std::optional<std::string> split_inputs_missing(const AttentionProblem& problem);
 
-/// Why this device cannot run the tile, if so.
-std::optional<std::string> shared_memory_missing(const SplitTile& tile);
-
 /// Keys per split: a constant of the head counts. A sequence is so cut in the same places whatever its length, the batch
 /// around it and the device, and its result keeps its bits. Where few kv heads give few blocks, splits are shorter.
 std::int64_t split_len(const AttentionProblem& problem);

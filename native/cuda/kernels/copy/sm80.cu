@@ -66,7 +66,9 @@ __device__ void copy_plain(const CopyParams& p) {
     const std::int64_t index = (static_cast<std::int64_t>(blockIdx.x) * kCopyItems + i) * kCopyThreads + threadIdx.x;
     if (index >= p.count) return;
     const StridedOffsets at = strided_offsets(p.axes, index, p.count);
-    if (p.dst_dtype == DType::kInt32) {
+    if (p.dst_dtype == DType::kInt32 && p.src_dtype == DType::kInt32) {
+      static_cast<std::int32_t*>(p.dst)[at.dst] = static_cast<const std::int32_t*>(p.src)[at.src];
+    } else if (p.dst_dtype == DType::kInt32) {
       static_cast<std::int32_t*>(p.dst)[at.dst] = from_float<std::int32_t>(load_element(p.src, p.src_dtype, at.src));
     } else if (p.src_dtype == DType::kInt32) {
       const std::int32_t value = static_cast<const std::int32_t*>(p.src)[at.src];

@@ -1,5 +1,7 @@
 #include "core/linear.h"
 
+#include <algorithm>
+
 #include "cuda/kernels/linear/params.h"
 #include "cuda/kernels/register_kernels.h"
 #include "cuda/kernels/rows.h"
@@ -7,6 +9,9 @@
 
 namespace attn::cuda {
 namespace {
+
+/// Of the tiles for more rows, whichever is chosen.
+constexpr int kLargestSharedBytes = std::max(kSharedBytes<kLargeTile>, kSharedBytes<kMediumTile>);
 
 bool is_empty(const LinearProblem& p) { return p.batch == 0 || p.rows == 0 || p.out_features == 0; }
 
@@ -18,7 +23,7 @@ std::optional<std::string> reject_tile(const Kernel<LinearProblem>&, const Linea
   if (p.weight.dtype != p.x.dtype || p.y.dtype != p.x.dtype) return "x, weight and out must have the same dtype";
   if (p.in_features % 8 != 0) return "inFeatures must be a multiple of 8";
   if (!has_aligned_rows(p.x) || !has_aligned_rows(p.weight)) return "rows of x and weight must be aligned to 16 bytes";
-  return std::nullopt;
+  return shared_memory_missing(p.rows <= kDecodeTile.rows ? kSharedBytes<kDecodeTile> : kLargestSharedBytes);
 }
 
 LinearParams params_of(const LinearProblem& p, const LinearTile& tile) {

@@ -35,7 +35,7 @@ std::optional<std::string> reject(const Kernel<MlaDecodeProblem>&, const MlaDeco
   if (p.head_dim_vo > kSmallest.tile.dim_vo || p.head_dim_qk > kSmallest.tile.dim_qk) {
     return "takes kvLoraRank up to " + std::to_string(kSmallest.tile.dim_vo) + " and rows up to " + std::to_string(kSmallest.tile.dim_qk);
   }
-  if (auto reason = shared_memory_missing(kSmallest.tile)) return reason;
+  if (auto reason = shared_memory_missing(kSmallest.tile.shared_bytes())) return reason;
   if (split_blocks(p, kSmallest.tile.rows()) > std::numeric_limits<std::int32_t>::max()) return "more blocks than a launch can have";
   return std::nullopt;
 }
