@@ -1,3 +1,4 @@
+import { checkDevice, devices } from '../devices'
 import { CommandError } from './command-error'
 import { packageFacts } from './package-facts'
 import { plainTable } from './report/plain-table'
@@ -5,8 +6,9 @@ import { colorsFor } from './style'
 import { type KernelResult, verifyKernels } from './verify/run'
 
 /** Runs the kernels and prints a line for each and dtype. The exit status is 1 when one computes wrongly. */
-export function runVerify(options: { readonly op?: string; readonly json?: true }): void {
-  const results = [...verifyKernels(options.op)]
+export function runVerify(options: { readonly device: string; readonly op?: string; readonly json?: true }): void {
+  const device = checkDevice('--device', options.device)
+  const results = [...verifyKernels(device, options.op)]
   if (results.length === 0) throw new CommandError(`no kernel of this build has the op '${options.op ?? ''}'. Its kernels: npx node-flash-attention info`)
   const failed = results.filter((result) => result.status === 'failed')
   const elsewhere = results.filter((result) => result.status === 'not on this machine')

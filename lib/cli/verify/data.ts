@@ -1,8 +1,24 @@
+import { type DeviceId, throwFailure } from '../../devices'
 import { invoke, native, type NativeAttentionOptions, type NativeAttentionResult, type TensorHandle } from '../../native'
 import { type DType, dtypeCode } from '../../tensor/dtype'
 import { roundTo } from './rounding'
 
-export const device = 'cpu'
+/** Where the tensors of the cases lie, and the kernel that has to answer: see underTest. */
+export let device: DeviceId = 'cpu'
+let kernelUnderTest = ''
+
+/** Runs cases on a device with every other kernel of the kernel's op locked out. */
+export function underTest<R>(id: DeviceId, kernel: string, run: () => R): R {
+  const before = [device, kernelUnderTest] as const
+  ;[device, kernelUnderTest] = [id, kernel]
+  native.forceKernel(kernel)
+  try {
+    return run()
+  } finally {
+    ;[device, kernelUnderTest] = before
+    native.forceKernel(kernelUnderTest)
+  }
+}
 
 /** Seeded normal numbers, rounded to the dtype: what is then uploaded arrives exactly. */
 export function randomNumbers(seed: number, length: number, dtype: DType, scale = 1): Float64Array {
@@ -36,8 +52,22 @@ export function upload(dtype: DType, shape: readonly number[], numbers: ArrayLik
 }
 
 export function download(handle: TensorHandle, length: number): Float32Array {
-  const numbers = new Float32Array(length)
-  invoke(() => { native.readNumbersSync(handle, numbers) })
+  return readInto(handle, new Float32Array(length))
+}
+
+/** Numbers of a tensor as they are, integers too. */
+export function downloadOf(dtype: DType, handle: TensorHandle, length: number): Float32Array | Int32Array {
+  return dtype === 'int32' ? readInto(handle, new Int32Array(length)) : download(handle, length)
+}
+
+/** Reading converts, which is a copy: any kernel may do that. */
+function readInto<A extends Float32Array | Int32Array>(handle: TensorHandle, numbers: A): A {
+  native.forceKernel('')
+  try {
+    throwFailure(device, invoke(() => native.readNumbersSync(handle, numbers)))
+  } finally {
+    native.forceKernel(kernelUnderTest)
+  }
   return numbers
 }
 

@@ -1,7 +1,7 @@
 import { invoke, native } from '../../native'
 import { dtypeCode, type DType } from '../../tensor/dtype'
 import type { Case } from './case'
-import { device, download, randomNumbers, upload, withHandles } from './data'
+import { device, download, downloadOf, randomNumbers, upload, withHandles } from './data'
 
 const [numPages, pageSize, heads, dim] = [5, 4, 2, 24] as const
 const width = heads * dim
@@ -37,8 +37,7 @@ export const pageCopyCases: readonly Case[] = [{
     const expected = data.slice()
     const pageWidth = pageSize * width
     for (const [from, to] of [[0, 3], [4, 1]] as const) expected.set(data.subarray(from * pageWidth, (from + 1) * pageWidth), to * pageWidth)
-    const actual = dtype === 'int32' ? downloadIntegers(pages, expected.length) : download(pages, expected.length)
-    return [{ what: 'pages', actual, expected, bound: 0 }]
+    return [{ what: 'pages', actual: downloadOf(dtype, pages, expected.length), expected, bound: 0 }]
   }),
 }]
 
@@ -54,13 +53,6 @@ export const pagedGatherCases: readonly Case[] = [{
       const slot = (pageList[Math.floor(row / pageSize)] ?? NaN) * pageSize + (row % pageSize)
       expected.set(data.subarray(slot * width, (slot + 1) * width), (row - 3) * width)
     }
-    const actual = dtype === 'int32' ? downloadIntegers(handle, expected.length) : download(handle, expected.length)
-    return [{ what: 'rows', actual, expected, bound: 0 }]
+    return [{ what: 'rows', actual: downloadOf(dtype, handle, expected.length), expected, bound: 0 }]
   }),
 }]
-
-function downloadIntegers(handle: Parameters<typeof native.readNumbersSync>[0], length: number): Int32Array {
-  const numbers = new Int32Array(length)
-  invoke(() => { native.readNumbersSync(handle, numbers) })
-  return numbers
-}

@@ -1,8 +1,10 @@
+import type { DeviceId } from '../../devices'
 import { UnsupportedError } from '../../errors'
 import { native, type NativeKernel } from '../../native'
 import type { DType } from '../../tensor/dtype'
 import { flashAttentionCases, pagedAttentionCases, varlenCases } from './attention-cases'
 import { type Case, judge } from './case'
+import { underTest } from './data'
 import { mlaDecodeCases, mlaPrefillCases } from './mla-cases'
 import { pageCopyCases, pagedAppendCases, pagedGatherCases } from './paged-cases'
 import { copyCases, linearCases, mergeCases, randnCases, rmsNormCases, ropeCases } from './small-op-cases'
@@ -37,37 +39,33 @@ const casesByOp: Readonly<Record<string, readonly Case[]>> = {
   pagedGather: pagedGatherCases,
 }
 
-/** Runs every kernel of the registry by name, for each of its dtypes, one result at a time. */
-export function* verifyKernels(op?: string): Generator<KernelResult> {
+/** Runs every kernel that the registry has for a device by name, for each of its dtypes, one result at a time. */
+export function* verifyKernels(device: DeviceId, op?: string): Generator<KernelResult> {
+  const type = device === 'cpu' ? 'cpu' : 'cuda'
   for (const kernel of native.kernels()) {
-    if (op !== undefined && kernel.op !== op) continue
-    for (const dtype of kernel.dtypes) yield verifyKernel(kernel, dtype as DType, casesByOp[kernel.op] ?? [])
+    if (kernel.device !== type || (op !== undefined && kernel.op !== op)) continue
+    for (const dtype of kernel.dtypes) yield verifyKernel(kernel, dtype as DType, casesByOp[kernel.op] ?? [], device)
   }
 }
 
 /** One kernel and dtype, with every other kernel of its op locked out. */
-export function verifyKernel(kernel: NativeKernel, dtype: DType, cases: readonly Case[]): KernelResult {
+export function verifyKernel(kernel: NativeKernel, dtype: DType, cases: readonly Case[], device: DeviceId = 'cpu'): KernelResult {
   const facts = { kernel: kernel.name, op: kernel.op, arch: kernel.arch, dtype }
   const nothing = { cases: 0, maxError: 0, share: 0 }
   if (kernel.unusable !== '') return { ...facts, ...nothing, status: 'not on this machine', reason: kernel.unusable }
   let [ran, maxError, share] = [0, 0, 0]
   const failures: string[] = []
-  native.forceKernel(kernel.name)
-  try {
-    for (const test of cases) {
-      try {
-        const before = runsOf(kernel.name)
-        const outcome = judge(test.run(dtype))
-        // An op that chose another kernel would make this row look good for nothing.
-        if (runsOf(kernel.name) === before) failures.push(`${test.name}: another kernel answered`)
-        if (outcome.failure !== undefined) failures.push(`${test.name}: ${outcome.failure}`)
-        ;[ran, maxError, share] = [ran + 1, Math.max(maxError, outcome.maxError), Math.max(share, outcome.share)]
-      } catch (error) {
-        if (!(error instanceof UnsupportedError)) failures.push(`${test.name}: ${(error as Error).message}`)
-      }
+  for (const test of cases) {
+    try {
+      const before = runsOf(kernel.name)
+      const outcome = judge(underTest(device, kernel.name, () => test.run(dtype)))
+      // An op that chose another kernel would make this row look good for nothing.
+      if (runsOf(kernel.name) === before) failures.push(`${test.name}: another kernel answered`)
+      if (outcome.failure !== undefined) failures.push(`${test.name}: ${outcome.failure}`)
+      ;[ran, maxError, share] = [ran + 1, Math.max(maxError, outcome.maxError), Math.max(share, outcome.share)]
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) failures.push(`${test.name}: ${(error as Error).message}`)
     }
-  } finally {
-    native.forceKernel('')
   }
   if (cases.length === 0) failures.push(`verify has no case for the op ${kernel.op}`)
   else if (ran === 0 && failures.length === 0) failures.push('it refused every case')

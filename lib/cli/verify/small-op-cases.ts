@@ -1,8 +1,8 @@
 import { invoke, native, type TensorHandle } from '../../native'
 import { nativeRopeOptions } from '../../ops/rope-config'
-import { dtypeCode } from '../../tensor/dtype'
+import { type DType, dtypeCode } from '../../tensor/dtype'
 import type { Case } from './case'
-import { device, download, randomNumbers, upload, withHandles } from './data'
+import { device, download, downloadOf, randomNumbers, upload, withHandles } from './data'
 import { roundTo, sumRounding, unitRoundoff } from './rounding'
 
 const epsilon = unitRoundoff('float32')
@@ -160,8 +160,23 @@ export const mergeCases: readonly Case[] = [{
   }),
 }]
 
+/** A copy of numbers of one dtype to another, or the same, and what arrives. */
+function copyCase(name: string, seed: number, from: (dtype: DType) => DType): Case {
+  return {
+    name,
+    run: (dtype) => withHandles((keep) => {
+      const length = 1000
+      const numbers = from(dtype) === 'int32' ? Float64Array.from({ length }, (_, i) => i * 7919 - 3_000_000) : randomNumbers(seed, length, from(dtype), 3)
+      const source = keep(upload(from(dtype), [length], numbers))
+      const copy = keep(invoke(() => native.tensorEmpty(device, dtypeCode(dtype), [length])))
+      invoke(() => { native.copy(source, copy) })
+      return [{ what: 'y', actual: downloadOf(dtype, copy, length), expected: numbers.map((value) => roundTo(dtype, value)), bound: 0 }]
+    }),
+  }
+}
+
 /** Conversions from float32 to the dtype and back: exact, since each has one right answer. */
-export const copyCases: readonly Case[] = [{
+const thereAndBack: Case = {
   name: 'conversion from float32 and back, rounding to nearest even',
   run: (dtype) => withHandles((keep) => {
     const length = 1000
@@ -175,7 +190,14 @@ export const copyCases: readonly Case[] = [{
     invoke(() => { native.copy(converted, back) })
     return [{ what: 'y', actual: download(back, length), expected: numbers.map((value) => roundTo(dtype, value)), bound: 0 }]
   }),
-}]
+}
+
+export const copyCases: readonly Case[] = [
+  thereAndBack,
+  copyCase('the same numbers', 82, (dtype) => dtype),
+  // Integers have no rounding to nearest: they are copied.
+  copyCase('conversion from another 16-bit dtype, rounding to nearest even', 83, (dtype) => (dtype === 'int32' ? dtype : dtype === 'bfloat16' ? 'float16' : 'bfloat16')),
+]
 
 /** The moments of normal numbers within six standard errors, and each number a function of seed and index alone. */
 export const randnCases: readonly Case[] = [{
