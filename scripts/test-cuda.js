@@ -1,22 +1,36 @@
 #!/usr/bin/env node
 'use strict'
-// npm run test:cuda   compiles with ATTN_CUDA=ON and runs the tests of ops, tensors, caches and modules for device cuda on the virtual GPU
+// npm run test:cuda   compiles with ATTN_CUDA=ON and runs the tests of ops, tensors, caches, modules and commands for device cuda on the virtual GPU
 // npm run test:gpu    the same on this machine's GPU; fails where there is none
-// More arguments go to jest.
+// More arguments go to jest. All of it on the virtual GPU ends with an account of what was launched: no finding, no kernel left out.
 const { spawnSync } = require('node:child_process')
+const fs = require('node:fs')
 const path = require('node:path')
+const { accountOf } = require('./vgpu-account')
 
 const root = path.join(__dirname, '..')
 const onGpu = process.argv.includes('--gpu')
 const more = process.argv.slice(2).filter((argument) => argument !== '--gpu')
-const suites = ['test/cuda', 'test/ops', 'test/tensor', 'test/cache', 'test/modules/grouped', 'test/modules/multi']
+const suites = ['test/cuda', 'test/ops', 'test/tensor', 'test/cache', 'test/modules/grouped', 'test/modules/multi', 'test/types/kernel-rows']
 
 run('npm', ['run', '--silent', 'build:ts'])
 run(process.execPath, ['scripts/build-native.js'], { ATTN_CUDA: 'ON' })
-const jest = [require.resolve('jest/bin/jest.js'), ...(more.length > 0 ? more : [...suites, ...(onGpu ? [] : ['test/vgpu'])])]
+const jest = [require.resolve('jest/bin/jest'), ...(more.length > 0 ? more : [...suites, ...(onGpu ? [] : ['test/vgpu'])])]
 const only = { ATTN_TEST_DEVICES: 'cuda:0', ATTN_VGPU: '1' }
-if (onGpu) run(process.execPath, [...jest, '-i'], only)  // one GPU: the tests share it
-else run(process.execPath, ['scripts/vgpu.js', process.execPath, ...jest], only)
+if (onGpu) {
+  run(process.execPath, [...jest, '-i'], only)  // one GPU: the tests share it
+} else {
+  const report = path.join(root, 'build', 'vgpu-report.json')
+  fs.rmSync(report, { force: true })
+  // The kernels run on the CPU, one thread per process: as many processes as cores.
+  run(process.execPath, ['scripts/vgpu.js', process.execPath, ...jest, '--maxWorkers=100%'], { ...only, VGPU_REPORT: report })
+  const { text, wrong } = accountOf(report, path.join(root, 'native', 'cuda', 'registers.txt'))
+  console.log(text)
+  if (more.length === 0 && wrong.length > 0) {
+    console.error(wrong.join('\n'))
+    process.exit(1)
+  }
+}
 
 function run(command, args, env = {}) {
   const done = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })

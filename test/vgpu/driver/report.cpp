@@ -53,6 +53,7 @@ void write_report(const LaunchReport& r) {
   if (!r.finding.empty()) line += ",\"finding\":" + quoted(r.finding) + ",\"text\":" + quoted(r.text);
   line += "}\n";
   if (std::FILE* file = std::fopen(path.c_str(), "a")) {
+    std::setvbuf(file, nullptr, _IONBF, 0);  // one write per line: processes side by side share the file
     std::fwrite(line.data(), 1, line.size(), file);
     std::fclose(file);
   }
