@@ -35,13 +35,11 @@ const mostThreads = 1024
 /** A device id that exists here; throws ArgumentError for a malformed one, DeviceError (DEVICE_UNAVAILABLE) for one that cannot be used. */
 export function checkDevice(argument: string, device: unknown): DeviceId {
   if (device === 'cpu') return device
-  if (typeof device !== 'string' || !/^cuda(:\d{1,3})?$/.test(device)) fail(argument, "'cpu', 'cuda' or 'cuda:<n>'", device)
-  const reason = native.unavailableReason('cuda')
+  if (typeof device !== 'string' || !/^cuda(:\d{1,2})?$/.test(device)) fail(argument, "'cpu', 'cuda' or 'cuda:<n>'", device)
+  const id: DeviceId = `cuda:${device === 'cuda' ? 0 : Number(device.slice(5))}`
+  const reason = native.unavailableReason(id)
   if (reason !== '') throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, `${device} cannot be used: ${reason}`)
-  if (device !== 'cuda' && device !== 'cuda:0') {
-    throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, `${device} cannot be used: this version computes on cuda:0 only`)
-  }
-  return 'cuda:0'
+  return id
 }
 
 /** Throws the failure of earlier work on a device, if its text is not empty. */
@@ -63,7 +61,7 @@ export function throwFailure(device: DeviceId, failure: string): void {
  * ```
  */
 export const devices = {
-  /** Every device that can be used here. */
+  /** Every device that can be used here. Asking opens them all; get() opens one. */
   list(): readonly DeviceInfo[] {
     return invoke(() => native.devices()) as unknown as DeviceInfo[]
   },
@@ -71,9 +69,7 @@ export const devices = {
   /** One device. Throws DeviceError (DEVICE_UNAVAILABLE) when it cannot be used. */
   get(id: DeviceId): DeviceInfo {
     const wanted = checkDevice('id', id)
-    const info = devices.list().find((device) => device.id === wanted)
-    if (info === undefined) throw new DeviceError('DEVICE_UNAVAILABLE', id, `${id} cannot be used: there is no such device`)
-    return info
+    return invoke(() => native.device(wanted)) as unknown as DeviceInfo
   },
 
   /** Resolves when all work enqueued so far has run; rejects with the first DeviceError since the last synchronize. */

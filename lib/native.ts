@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { DeviceId } from './devices'
 import { ArgumentError, AttentionError, DeviceError, ResourceError, UnsupportedError, type ErrorCode } from './errors'
 
 declare const handleBrand: unique symbol
@@ -49,7 +50,8 @@ export type NativeAttentionResult = TensorHandle | null | readonly [out: TensorH
 export interface Addon {
   dtypes(): { name: string; bytes: number; isFloat: boolean }[]
   devices(): NativeDevice[]
-  unavailableReason(type: string): string
+  device(id: string): NativeDevice
+  unavailableReason(device: string): string
   deviceMemory(device: string): { tensors: number; bytes: number; peakBytes: number }
   setNumThreads(count: number): void
   numThreads(): number
@@ -178,12 +180,17 @@ function toAttentionError(error: unknown): unknown {
     case 'OUT_OF_MEMORY':
       return new ResourceError('OUT_OF_MEMORY', e.message, e.requested ?? 0, e.available ?? 0)
     case 'DEVICE_UNAVAILABLE':
-      return new DeviceError('DEVICE_UNAVAILABLE', 'cuda', e.message)
+      return new DeviceError('DEVICE_UNAVAILABLE', deviceIn(e.message), e.message)
     case 'CUDA':
-      return new DeviceError('CUDA', 'cuda:0', e.message, /CUDA_ERROR_\w+/.exec(e.message)?.[0])
+      return new DeviceError('CUDA', deviceIn(e.message), e.message, /CUDA_ERROR_\w+/.exec(e.message)?.[0])
     default:
       return new AttentionError(e.attn, e.message)
   }
+}
+
+/** Messages of a device begin with it. */
+function deviceIn(message: string): DeviceId {
+  return (/^(?:cpu|cuda(?::\d+)?)\b/.exec(message)?.[0] ?? 'cuda') as DeviceId
 }
 
 function callersName(argument: string): string {

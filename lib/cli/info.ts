@@ -1,7 +1,7 @@
 import type * as Devices from '../devices'
 import type * as Native from '../native'
 import { packageFacts } from './package-facts'
-import { bytes } from './report/format'
+import { bytes, units as unitsText } from './report/format'
 import { plainTable } from './report/plain-table'
 import { colorsFor } from './style'
 
@@ -42,8 +42,8 @@ function kernelFacts({ name, op, device, arch, dtypes, headDims, unusable }: Nat
   return { name, op, device, arch, dtypes, headDims, usable: unusable === '', ...(unusable !== '' && { reason: unusable }) }
 }
 
-function deviceLine({ id, type, name, arch, units, freeMemory, totalMemory }: Devices.DeviceInfo): string {
-  return `  ${id}: ${name}, ${arch}, ${units} ${type === 'cpu' ? 'threads' : 'multiprocessors'}, ${bytes(freeMemory)} of ${bytes(totalMemory)} free`
+function deviceLine({ id, name, arch, units, freeMemory, totalMemory }: Devices.DeviceInfo): string {
+  return `  ${id}: ${name}, ${arch}, ${unitsText(id, units)}, ${bytes(freeMemory)} of ${bytes(totalMemory)} free`
 }
 
 /** An op is named once, above its candidates in the order in which they are tried. */

@@ -34,7 +34,11 @@ function program(): Command {
     .addOption(json())
     .action((options: { json?: true }) => { (require('./info') as typeof Info).runInfo(options) })
 
-  command(root, 'verify', 'run every kernel of this build against a float64 reference on this machine', ['verify', 'verify --device cuda', 'verify --op mlaDecode --json'])
+  command(root, 'verify', 'run every kernel of this build against a float64 reference on this machine', [
+    'verify',
+    'verify --device cuda',
+    'verify --op mlaDecode --json',
+  ])
     .option('--device <id>', 'device whose kernels to run', 'cpu')
     .option('--op <name>', "only the kernels of this op, as 'info' names it")
     .addOption(json())

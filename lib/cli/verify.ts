@@ -1,4 +1,4 @@
-import { checkDevice, devices } from '../devices'
+import { checkDevice } from '../devices'
 import { CommandError } from './command-error'
 import { packageFacts } from './package-facts'
 import { plainTable } from './report/plain-table'

@@ -1,5 +1,7 @@
 #include "binding/args.h"
 
+#include <charconv>
+
 namespace attn::binding {
 
 HostBits host_bits(const char* name, const Napi::Value& value) {
@@ -13,11 +15,16 @@ HostBits host_bits(const char* name, const Napi::Value& value) {
   return {static_cast<std::byte*>(data), static_cast<std::int64_t>(value.As<Napi::TypedArray>().ByteLength())};
 }
 
-Backend& backend_named(const std::string& id) {
-  if (id == "cpu") return backend_of(DeviceType::kCpu);
-  if (id == "cuda" || id == "cuda:0") return backend_of(DeviceType::kCuda);
-  fail_argument(ErrorCode::kInvalidArgument, "device", "'cpu', 'cuda' or 'cuda:0'", id);
+Device device_named(const std::string& id) {
+  if (id == "cpu") return DeviceType::kCpu;
+  if (id == "cuda") return DeviceType::kCuda;
+  int index = -1;
+  const char* end = id.data() + id.size();
+  if (id.starts_with("cuda:") && std::from_chars(id.data() + 5, end, index).ptr == end && index >= 0 && index < 256) return {DeviceType::kCuda, index};
+  fail_argument(ErrorCode::kInvalidArgument, "device", "'cpu', 'cuda' or 'cuda:<n>'", id);
 }
+
+Backend& backend_named(const std::string& id) { return backend_of(device_named(id)); }
 
 DType dtype_numbered(std::int64_t code) {
   if (code < 0 || code >= kNumDTypes) fail_argument(ErrorCode::kInvalidArgument, "dtype", "a dtype of this build", std::to_string(code));

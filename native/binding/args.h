@@ -82,7 +82,9 @@ struct HostBits {
 };
 HostBits host_bits(const char* name, const Napi::Value& value);
 
-/// 'cpu' | 'cuda' | 'cuda:0'. Throws kDeviceUnavailable where there is no such device.
+/// 'cpu' | 'cuda' | 'cuda:<n>'; 'cuda' is 'cuda:0'.
+Device device_named(const std::string& id);
+/// Throws kDeviceUnavailable where there is no such device.
 Backend& backend_named(const std::string& id);
 DType dtype_numbered(std::int64_t code);
 

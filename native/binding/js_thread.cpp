@@ -28,9 +28,7 @@ void JsThread::end(void* self) {
     std::lock_guard lock(thread.mutex_);
     thread.closed_ = true;
   }
-  for (DeviceType type : {DeviceType::kCpu, DeviceType::kCuda}) {
-    if (Backend* backend = opened_backend(type)) backend->wait_for_cancelled(thread.cancel_);
-  }
+  for (Backend* backend : opened_backends()) backend->wait_for_cancelled(thread.cancel_);
   thread.kept_.clear();
   delete held;
 }

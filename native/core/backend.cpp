@@ -1,58 +1,83 @@
 #include "core/backend.h"
 
+#include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "core/error.h"
 
 namespace attn {
 namespace {
 
+constexpr int kMaxDevices = 64;
+
 struct Slot {
   std::mutex mutex;
-  std::function<Backend*(std::string& reason)> open;  // empty once it was asked
+  bool asked = false;
   std::atomic<Backend*> backend{nullptr};
   std::string reason;
 };
 
-Slot& slot(DeviceType type) {
-  static Slot* slots = new Slot[2];  // leaked: backends outlive static destruction
-  return slots[static_cast<int>(type)];
+struct Type {
+  Slot slots[kMaxDevices];
+  DeviceOpener opener;  // empty for the CPU, and where the build has no such devices
+};
+
+Type& type_of(DeviceType type) {
+  static Type* types = new Type[2];  // leaked: backends outlive static destruction
+  return types[static_cast<int>(type)];
 }
 
-Backend* asked(DeviceType type) {
-  Slot& s = slot(type);
+Backend* asked(Device device) {
+  if (device.index >= kMaxDevices) return nullptr;
+  Type& type = type_of(device.type);
+  Slot& s = type.slots[device.index];
   if (Backend* backend = s.backend) return backend;
   std::lock_guard lock(s.mutex);
-  if (s.open) {
-    s.backend = s.open(s.reason);
-    s.open = nullptr;
+  if (type.opener.open && !s.asked) {
+    s.asked = true;
+    s.backend = type.opener.open(device.index, s.reason);
   }
   return s.backend;
 }
 
 }  // namespace
 
-Backend& backend_of(DeviceType type) {
-  Backend* backend = asked(type);
-  if (!backend) throw Error(ErrorCode::kDeviceUnavailable, std::string(device_name(type)) + " cannot be used: " + unavailable_reason(type));
+Backend& backend_of(Device device) {
+  Backend* backend = asked(device);
+  if (!backend) throw Error(ErrorCode::kDeviceUnavailable, device_id(device) + " cannot be used: " + unavailable_reason(device));
   return *backend;
 }
 
-void provide_backend(Backend* backend) { slot(backend->type()).backend = backend; }
+void provide_backend(Backend* backend) { type_of(backend->type()).slots[backend->index()].backend = backend; }
 
-void provide_backend_when_asked(DeviceType type, std::function<Backend*(std::string& reason)> open) {
-  Slot& s = slot(type);
-  std::lock_guard lock(s.mutex);
-  if (!s.backend) s.open = std::move(open);
+void provide_backends_when_asked(DeviceType type, DeviceOpener opener) {
+  Type& t = type_of(type);
+  if (!t.opener.open) t.opener = std::move(opener);
 }
 
-Backend* opened_backend(DeviceType type) { return slot(type).backend; }
+std::vector<Backend*> opened_backends() {
+  std::vector<Backend*> opened;
+  for (DeviceType type : {DeviceType::kCpu, DeviceType::kCuda}) {
+    for (Slot& slot : type_of(type).slots) {
+      if (Backend* backend = slot.backend) opened.push_back(backend);
+    }
+  }
+  return opened;
+}
 
-std::string unavailable_reason(DeviceType type) {
-  if (asked(type)) return "";
-  Slot& s = slot(type);
+int count_devices(DeviceType type) {
+  const Type& t = type_of(type);
+  if (!t.opener.count) return t.slots[0].backend ? 1 : 0;
+  return std::min(t.opener.count(), kMaxDevices);
+}
+
+std::string unavailable_reason(Device device) {
+  if (asked(device)) return "";
+  if (device.index >= kMaxDevices) return "devices are numbered 0 to " + std::to_string(kMaxDevices - 1);
+  Slot& s = type_of(device.type).slots[device.index];
   std::lock_guard lock(s.mutex);
-  return s.reason.empty() ? std::string("built without ") + (type == DeviceType::kCuda ? "CUDA" : "a CPU backend") : s.reason;
+  return s.reason.empty() ? std::string("built without ") + (device.type == DeviceType::kCuda ? "CUDA" : "a CPU backend") : s.reason;
 }
 
 CancelFlag& current_cancel_flag() {

@@ -31,6 +31,11 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceType type() const = 0;
+  /// Which of the devices of its type.
+  virtual int index() const { return 0; }
+  Device device() const { return {type(), index()}; }
+  /// Makes this device the one whose facts kernels are chosen by on this thread. Throws kCuda when it is lost.
+  virtual void enter() {}
   virtual DeviceDescription describe() const = 0;
   virtual MemoryUse memory() const = 0;
 
@@ -64,16 +69,22 @@ class Backend {
 };
 
 /// The backend of a device. Throws kDeviceUnavailable with the reason.
-Backend& backend_of(DeviceType type);
-/// Why a kind of device cannot be used here; empty when it can.
-std::string unavailable_reason(DeviceType type);
+Backend& backend_of(Device device);
+/// Why a device cannot be used here; empty when it can.
+std::string unavailable_reason(Device device);
+/// How many devices of a type this machine has, usable or not.
+int count_devices(DeviceType type);
 /// Makes a backend known; called once by each backend's own registration.
 void provide_backend(Backend* backend);
 
-/// The backend if anyone has asked for it yet; null otherwise.
-Backend* opened_backend(DeviceType type);
-/// Makes a backend known whose device is opened when someone first asks for it; where there is none, `open` words the reason.
-void provide_backend_when_asked(DeviceType type, std::function<Backend*(std::string& reason)> open);
+/// The backends that anyone has asked for yet.
+std::vector<Backend*> opened_backends();
+/// Devices that are counted, and opened one by one, when someone first asks; where one cannot be used, `open` words the reason.
+struct DeviceOpener {
+  std::function<int()> count;
+  std::function<Backend*(int index, std::string& reason)> open;
+};
+void provide_backends_when_asked(DeviceType type, DeviceOpener opener);
 
 /// The cancel flag for work enqueued from this thread (each worker thread's environment has its own).
 CancelFlag& current_cancel_flag();

@@ -57,8 +57,8 @@ void check_same_dtype(const char* argument, const TensorView& view, const char* 
 
 void check_same_device(const char* argument, const TensorView& view, const char* other, const TensorView& reference) {
   if (view.device == reference.device) return;
-  fail_argument(ErrorCode::kInvalidArgument, argument, std::string("the device of ") + other + " (" + device_name(reference.device) + ")",
-                device_name(view.device));
+  fail_argument(ErrorCode::kInvalidArgument, argument, std::string("the device of ") + other + " (" + device_id(reference.device) + ")",
+                device_id(view.device));
 }
 
 bool overlaps(const TensorView& a, const TensorView& b) {

@@ -18,7 +18,7 @@ using HostInts = std::shared_ptr<const std::vector<std::int32_t>>;
 template <class Problem>
 class EnqueuedCall {
  public:
-  EnqueuedCall(Backend& backend, const char* op, const Problem& problem) : backend_(backend), kernel_(choose_kernel(problem, backend.type(), op)) {}
+  EnqueuedCall(Backend& backend, const char* op, const Problem& problem) : backend_(backend), kernel_(choose(backend, op, problem)) {}
 
   const Kernel<Problem>& kernel() const { return kernel_; }
 
@@ -38,6 +38,11 @@ class EnqueuedCall {
   }
 
  private:
+  static const Kernel<Problem>& choose(Backend& backend, const char* op, const Problem& problem) {
+    backend.enter();
+    return choose_kernel(problem, backend.type(), op);
+  }
+
   Backend& backend_;
   const Kernel<Problem>& kernel_;
 };

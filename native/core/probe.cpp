@@ -32,6 +32,7 @@ std::shared_ptr<const ProbeResult> probe(Backend& backend, ProbeKind kind, int t
     problem.buffer = buffer->view;
     keep.push_back(*buffer);
   }
+  backend.enter();
   const Kernel<ProbeProblem>* kernel = &choose_kernel(problem, backend.type(), "probe");
   auto result = std::make_shared<ProbeResult>();
   problem.result = result.get();

@@ -4,7 +4,7 @@
 
 namespace attn {
 
-TensorView contiguous_view(DType dtype, DeviceType device, std::byte* data, const std::vector<std::int64_t>& shape) {
+TensorView contiguous_view(DType dtype, Device device, std::byte* data, const std::vector<std::int64_t>& shape) {
   TensorView view;
   view.data = data;
   view.dtype = dtype;
@@ -20,7 +20,7 @@ TensorView contiguous_view(DType dtype, DeviceType device, std::byte* data, cons
 }
 
 Tensor empty_tensor(Backend& backend, DType dtype, const std::vector<std::int64_t>& shape) {
-  TensorView view = contiguous_view(dtype, backend.type(), nullptr, shape);
+  TensorView view = contiguous_view(dtype, backend.device(), nullptr, shape);
   auto storage = std::make_shared<Storage>(backend, view.size() * dtype_size(dtype));
   view.data = storage->data();
   return {std::move(storage), view};

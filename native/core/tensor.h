@@ -15,6 +15,6 @@ struct Tensor {
 
 /// A new contiguous tensor with undefined contents. Throws kOutOfMemory.
 Tensor empty_tensor(Backend& backend, DType dtype, const std::vector<std::int64_t>& shape);
-TensorView contiguous_view(DType dtype, DeviceType device, std::byte* data, const std::vector<std::int64_t>& shape);
+TensorView contiguous_view(DType dtype, Device device, std::byte* data, const std::vector<std::int64_t>& shape);
 
 }  // namespace attn

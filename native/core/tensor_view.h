@@ -14,11 +14,22 @@ inline constexpr int kMaxRank = 8;
 enum class DeviceType : std::uint8_t { kCpu, kCuda };
 constexpr const char* device_name(DeviceType type) { return type == DeviceType::kCpu ? "cpu" : "cuda"; }
 
+/// One device: the CPU, or a GPU by its number.
+struct Device {
+  DeviceType type = DeviceType::kCpu;
+  std::uint8_t index = 0;
+
+  constexpr Device(DeviceType type = DeviceType::kCpu, int index = 0) : type(type), index(static_cast<std::uint8_t>(index)) {}
+  friend constexpr bool operator==(Device, Device) = default;
+};
+/// "cpu", "cuda:1"
+inline std::string device_id(Device device) { return device.type == DeviceType::kCpu ? "cpu" : "cuda:" + std::to_string(device.index); }
+
 /// Pointer, shape and strides (in elements) of a tensor on one device. Owns nothing.
 struct TensorView {
   std::byte* data = nullptr;
   DType dtype = DType::kFloat32;
-  DeviceType device = DeviceType::kCpu;
+  Device device;
   int rank = 0;
   std::array<std::int64_t, kMaxRank> shape{};
   std::array<std::int64_t, kMaxRank> strides{};

@@ -19,7 +19,10 @@ CUdeviceptr address(const std::byte* data) { return reinterpret_cast<CUdeviceptr
 /// Work is launched on the thread that enqueues it; the stream is the queue.
 class CudaBackend : public Backend {
  public:
+  explicit CudaBackend(int index) : index_(index), completions_(index) {}
   DeviceType type() const override { return DeviceType::kCuda; }
+  int index() const override { return index_; }
+  void enter() override { enter_device(index_); }
   DeviceDescription describe() const override;
   MemoryUse memory() const override { return {tensors_.load(), bytes_.load(), peak_.load()}; }
 
@@ -44,20 +47,21 @@ class CudaBackend : public Backend {
  private:
   void count_bytes(std::int64_t delta);
 
+  const int index_;
   Completions completions_;
   std::atomic<std::int64_t> tensors_{0}, bytes_{0}, peak_{0};
 };
 
 DeviceDescription CudaBackend::describe() const {
+  enter_device(index_);
   const DeviceFacts& facts = device_facts();
   DeviceDescription d;
-  d.id = "cuda:0";
+  d.id = device_id(device());
   d.type = DeviceType::kCuda;
   d.name = facts.name;
   d.arch = "sm_" + std::to_string(facts.capability);
   d.units = facts.num_sms;
   std::size_t free = 0, total = 0;
-  enter_device();
   check(driver().cuMemGetInfo(&free, &total), "cuMemGetInfo");
   d.free_memory = static_cast<std::int64_t>(free);
   d.total_memory = static_cast<std::int64_t>(total);
@@ -66,7 +70,7 @@ DeviceDescription CudaBackend::describe() const {
 
 /// Once more after what the pool keeps was given back: it may lie in pieces of the wrong size.
 std::byte* CudaBackend::allocate(std::int64_t bytes) {
-  enter_device();
+  enter_device(index_);
   const std::size_t size = static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1));
   CUdeviceptr data = 0;
   CUresult result = driver().cuMemAllocAsync(&data, size, stream());
@@ -78,7 +82,8 @@ std::byte* CudaBackend::allocate(std::int64_t bytes) {
   if (result == CUDA_ERROR_OUT_OF_MEMORY) {
     std::size_t free = 0, total = 0;
     driver().cuMemGetInfo(&free, &total);
-    Error error(ErrorCode::kOutOfMemory, "cuda:0: out of memory: " + std::to_string(bytes) + " bytes requested, " + std::to_string(free) + " available");
+    Error error(ErrorCode::kOutOfMemory,
+                device_id(device()) + ": out of memory: " + std::to_string(bytes) + " bytes requested, " + std::to_string(free) + " available");
     error.requested = static_cast<double>(bytes);
     error.available = static_cast<double>(free);
     throw error;
@@ -92,27 +97,27 @@ std::byte* CudaBackend::allocate(std::int64_t bytes) {
 void CudaBackend::release(std::byte* data, std::int64_t bytes) {
   count_bytes(-bytes);
   try {
-    enter_device();
+    enter_device(index_);
     driver().cuMemFreeAsync(address(data), stream());
   } catch (const Error&) {
   }
 }
 
 void CudaBackend::upload(std::byte* data, const std::byte* host, std::int64_t bytes) {
-  enter_device();
+  enter_device(index_);
   CudaExecution().upload(data, host, static_cast<std::size_t>(bytes));
 }
 
 void CudaBackend::fill_zeros(std::byte* data, std::int64_t bytes) {
   if (bytes == 0) return;
-  enter_device();
+  enter_device(index_);
   check(driver().cuMemsetD8Async(address(data), 0, static_cast<std::size_t>(bytes), stream()), "cuMemsetD8Async");
 }
 
 /// By way of page-locked memory: a copy to ordinary memory would wait here for all that was enqueued before.
 void CudaBackend::download(const std::byte* data, std::byte* host, std::int64_t bytes, CancelFlag cancel) {
   if (bytes == 0) return;
-  enter_device();
+  enter_device(index_);
   const std::shared_ptr<std::byte> staging = pinned_memory(static_cast<std::size_t>(bytes));
   check(driver().cuMemcpyDtoHAsync(staging.get(), address(data), static_cast<std::size_t>(bytes), stream()), "copying to the host");
   // Holds the staging memory until the copy has been made, whether or not anyone still wants it.
@@ -121,7 +126,7 @@ void CudaBackend::download(const std::byte* data, std::byte* host, std::int64_t 
 
 std::uint64_t CudaBackend::enqueue(std::int64_t workspace_bytes, int, CancelFlag cancel, std::function<void(Execution&)> work) {
   if (cancel && cancel->load(std::memory_order_relaxed)) return 0;
-  enter_device();
+  enter_device(index_);
   struct Workspace {
     CudaBackend& backend;
     std::byte* data;
@@ -146,12 +151,14 @@ void CudaBackend::count_bytes(std::int64_t delta) {
 }  // namespace
 
 void register_cuda() {
-  provide_backend_when_asked(DeviceType::kCuda, [](std::string& reason) -> Backend* {
-    reason = open_device();
+  const auto open = [](int index, std::string& reason) -> Backend* {
+    reason = open_device(index);
     if (!reason.empty()) return nullptr;
-    register_all_kernels();
-    return new CudaBackend;  // never destroyed: its thread runs until the process ends
-  });
+    static const bool registered = (register_all_kernels(), true);  // once, whichever device comes first
+    static_cast<void>(registered);
+    return new CudaBackend(index);  // never destroyed: its thread runs until the process ends
+  };
+  provide_backends_when_asked(DeviceType::kCuda, {count_gpus, open});
 }
 
 }  // namespace attn::cuda

@@ -18,14 +18,14 @@ void Completions::start_thread() {
   started_ = pthread_create(&id, nullptr, &Completions::main, this) == 0;
   if (started_) pthread_detach(id);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!started_) throw Error(ErrorCode::kInternal, "cuda:0: no thread to wait for the device with");
+  if (!started_) throw Error(ErrorCode::kInternal, "cuda:" + std::to_string(device_) + ": no thread to wait for the device with");
 }
 
 std::uint64_t Completions::add(CancelFlag cancel, std::function<void()> then) {
   // On a lost device nothing can be recorded; callbacks still come, with the failure.
   CUevent event = nullptr;
-  if (lost_reason().empty()) {
-    enter_device();
+  if (lost_reason(device_).empty()) {
+    enter_device(device_);
     check(driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING | CU_EVENT_BLOCKING_SYNC), "cuEventCreate");
     if (const CUresult result = driver().cuEventRecord(event, stream())) {
       driver().cuEventDestroy(event);
@@ -51,7 +51,7 @@ void Completions::wait_for_cancelled(const CancelFlag& cancel) {
 
 std::string Completions::failure(bool clear) {
   std::lock_guard lock(mutex_);
-  if (failure_.empty()) return lost_reason();
+  if (failure_.empty()) return lost_reason(device_);
   return clear ? std::exchange(failure_, {}) : failure_;
 }
 
@@ -62,7 +62,7 @@ void Completions::run_next(std::unique_lock<std::mutex>& lock) {
   std::string failure;
   try {
     if (item.event) {
-      enter_device();
+      enter_device(device_);
       check(driver().cuEventSynchronize(item.event), "work on the device");
     }
   } catch (const Error& error) {

@@ -16,6 +16,7 @@ namespace attn::cuda {
 /// What is to happen on the host when the stream has come so far. One thread waits for the stream, in order.
 class Completions {
  public:
+  explicit Completions(int device) : device_(device) {}
   /// Calls `then` on the waiting thread when all that is on the stream by now has run, unless `cancel` is set by then. Returns its number.
   std::uint64_t add(CancelFlag cancel, std::function<void()> then);
   void wait_for(std::uint64_t number);
@@ -34,6 +35,7 @@ class Completions {
   void start_thread();
   void run_next(std::unique_lock<std::mutex>& lock);
 
+  const int device_;
   std::mutex mutex_;
   std::condition_variable added_, finished_;
   std::deque<Item> items_;

@@ -5,7 +5,9 @@
 namespace attn::cuda {
 namespace {
 
-struct Device {
+constexpr int kMaxGpus = 64;
+
+struct Gpu {
   DeviceFacts facts;
   CUcontext context = nullptr;
   CUstream stream = nullptr;
@@ -14,10 +16,14 @@ struct Device {
   std::string lost;
 };
 
-Device& device() {
-  static Device* device = new Device;  // leaked: its stream works until the process ends
-  return *device;
+Gpu& gpu(int index) {
+  static Gpu* gpus = new Gpu[kMaxGpus];  // leaked: their streams work until the process ends
+  return gpus[index];
 }
+
+thread_local int current = -1;
+
+std::string id_of(int index) { return "cuda:" + std::to_string(index); }
 
 int attribute(CUdevice handle, CUdevice_attribute which) {
   int value = 0;
@@ -25,15 +31,27 @@ int attribute(CUdevice handle, CUdevice_attribute which) {
   return value;
 }
 
-std::string open() {
+}  // namespace
+
+int count_gpus() {
+  int count = 0;
+  if (!open_driver().empty() || driver().cuDeviceGetCount(&count) != CUDA_SUCCESS) return 0;
+  return count < kMaxGpus ? count : kMaxGpus;
+}
+
+std::string open_device(int index) {
   if (!open_driver().empty()) return open_driver();
-  Device& d = device();
+  const int count = count_gpus();
+  if (index >= count)
+    return "there " + (count == 1 ? std::string("is one CUDA device") : "are " + std::to_string(count) + " CUDA devices") + ", numbered from 0";
+  Gpu& d = gpu(index);
   const auto failed = [](CUresult result, const char* what) { return std::string(what) + " failed: " + result_name(result); };
   CUdevice handle = 0;
-  if (CUresult result = driver().cuDeviceGet(&handle, 0)) return failed(result, "cuDeviceGet");
+  if (CUresult result = driver().cuDeviceGet(&handle, index)) return failed(result, "cuDeviceGet");
   char name[256] = "";
   driver().cuDeviceGetName(name, sizeof name, handle);
   d.facts.name = name;
+  d.facts.index = index;
   d.facts.capability = 10 * attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) + attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   d.facts.num_sms = attribute(handle, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   d.facts.max_shared_per_block = attribute(handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
@@ -44,6 +62,7 @@ std::string open() {
   if (!attribute(handle, CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)) return d.facts.name + " has no stream-ordered memory";
   if (CUresult result = driver().cuDevicePrimaryCtxRetain(&d.context, handle)) return failed(result, "cuDevicePrimaryCtxRetain");
   if (CUresult result = driver().cuCtxSetCurrent(d.context)) return failed(result, "cuCtxSetCurrent");
+  current = index;
   if (CUresult result = driver().cuStreamCreate(&d.stream, CU_STREAM_NON_BLOCKING)) return failed(result, "cuStreamCreate");
   if (CUresult result = driver().cuDeviceGetDefaultMemPool(&d.pool, handle)) return failed(result, "cuDeviceGetDefaultMemPool");
   // Freed memory stays with the pool: a decode step allocates its outputs without asking the system.
@@ -52,38 +71,35 @@ std::string open() {
   return "";
 }
 
-}  // namespace
+int current_device() { return current; }
+const DeviceFacts& device_facts() { return gpu(current).facts; }
+CUstream stream() { return gpu(current).stream; }
+CUmemoryPool memory_pool() { return gpu(current).pool; }
 
-const std::string& open_device() {
-  static const std::string* reason = new std::string(open());  // leaked: asked for until the process ends
-  return *reason;
-}
-
-const DeviceFacts& device_facts() { return device().facts; }
-CUstream stream() { return device().stream; }
-CUmemoryPool memory_pool() { return device().pool; }
-
-std::string lost_reason() {
-  std::lock_guard lock(device().mutex);
-  return device().lost;
+std::string lost_reason(int index) {
+  std::lock_guard lock(gpu(index).mutex);
+  return gpu(index).lost;
 }
 
 void check(CUresult result, const char* what) {
   if (result == CUDA_SUCCESS) return;
   const std::string text = std::string(what) + " failed: " + result_name(result);
   if (is_sticky(result)) {
-    std::lock_guard lock(device().mutex);
-    if (device().lost.empty()) device().lost = text;
+    std::lock_guard lock(gpu(current).mutex);
+    if (gpu(current).lost.empty()) gpu(current).lost = text;
   }
-  throw Error(ErrorCode::kCuda, "cuda:0: " + text);
+  throw Error(ErrorCode::kCuda, id_of(current) + ": " + text);
 }
 
-void enter_device() {
-  if (std::string lost = lost_reason(); !lost.empty()) throw Error(ErrorCode::kCuda, "cuda:0 is lost until this process ends: " + lost);
-  static thread_local bool entered = false;
-  if (entered) return;
-  check(driver().cuCtxSetCurrent(device().context), "cuCtxSetCurrent");
-  entered = true;
+void enter_device(int index) {
+  if (std::string lost = lost_reason(index); !lost.empty()) throw Error(ErrorCode::kCuda, id_of(index) + " is lost until this process ends: " + lost);
+  if (current == index) return;
+  const int before = current;
+  current = index;
+  if (const CUresult result = driver().cuCtxSetCurrent(gpu(index).context)) {
+    current = before;
+    throw Error(ErrorCode::kCuda, id_of(index) + ": cuCtxSetCurrent failed: " + result_name(result));
+  }
 }
 
 }  // namespace attn::cuda

@@ -1,26 +1,30 @@
 #pragma once
-// The first CUDA device: its primary context, and the one in-order stream of this process.
+// The CUDA devices: the primary context of each, and the one in-order stream that this process has on it.
 //
-// One stream, and not one per worker thread: finalizers of JavaScript free memory on whatever thread they run, and work that
-// was enqueued first runs first whoever enqueued it, as on the CPU. Nothing needs an event between streams.
+// One stream per device, and not one per worker thread: finalizers of JavaScript free memory on whatever thread they run, and work
+// that was enqueued first runs first whoever enqueued it, as on the CPU. Nothing needs an event between streams.
 
 #include "cuda/driver.h"
 #include "cuda/launch.h"
 
 namespace attn::cuda {
 
-/// Opens the device, once. Returns why it cannot be used; empty when it can.
-const std::string& open_device();
+/// How many devices the driver has; 0 where it cannot be used.
+int count_gpus();
 
-/// Throws Error (kCuda) unless `result` is CUDA_SUCCESS. After a sticky error the device is lost.
+/// Opens a device, once. Returns why it cannot be used; empty when it can.
+std::string open_device(int index);
+
+/// Makes a device current on this thread: its context, and what the functions below speak of. Throws Error (kCuda) when it is lost.
+void enter_device(int index);
+
+/// Throws Error (kCuda) unless `result` is CUDA_SUCCESS. After a sticky error the current device is lost.
 void check(CUresult result, const char* what);
 
-/// Makes the device's context current on this thread. Throws Error (kCuda) when the device is lost.
-void enter_device();
+/// Why a device is lost: CUDA's name of the error and what met it. Empty while it works.
+std::string lost_reason(int index);
 
-/// Why the device is lost: CUDA's name of the error and what met it. Empty while it works.
-std::string lost_reason();
-
+int current_device();
 CUstream stream();
 CUmemoryPool memory_pool();
 

@@ -15,8 +15,8 @@ std::string version_text(int version) { return std::to_string(version / 1000) + 
 std::string load() {
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!library) return std::string("no CUDA driver: ") + dlerror();
-#define ATTN_DRIVER(name, symbol)                                                                             \
-  functions.name = reinterpret_cast<decltype(functions.name)>(dlsym(library, symbol));                        \
+#define ATTN_DRIVER(name, symbol)                                                      \
+  functions.name = reinterpret_cast<decltype(functions.name)>(dlsym(library, symbol)); \
   if (!functions.name) return "the CUDA driver has no " symbol ": CUDA " + version_text(kOldestDriver) + " or newer is needed";
 #include "cuda/driver_functions.def"
 #undef ATTN_DRIVER

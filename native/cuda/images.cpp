@@ -19,13 +19,16 @@ struct Loaded {
 };
 struct Modules {
   std::mutex mutex;
-  std::map<std::string, CUmodule> modules;            // by op
-  std::map<std::string, Loaded, std::less<>> kernels;  // by op and name
+  std::map<std::string, CUmodule> modules;  // by op
+  std::map<std::string, Loaded> kernels;    // by op and name
 };
 
+/// Those of the current device.
 Modules& modules() {
-  static Modules* modules = new Modules;  // leaked: launches go on until the process ends
-  return *modules;
+  static std::mutex mutex;
+  static auto* all = new std::map<int, Modules>;  // leaked: launches go on until the process ends
+  std::lock_guard lock(mutex);
+  return (*all)[current_device()];
 }
 
 CUmodule load(const char* op) {

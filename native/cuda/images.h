@@ -14,7 +14,7 @@ struct Image {
 /// Ends with a row whose op is null.
 extern const Image kImages[];
 
-/// The kernel of an op's image; modules are loaded at first use. `shared_bytes` of dynamic shared memory are made possible.
+/// The kernel of an op's image on the current device; modules are loaded at first use. `shared_bytes` of dynamic shared memory are made possible.
 /// Throws Error (kCuda).
 CUfunction find_kernel(const char* op, const char* kernel, unsigned shared_bytes);
 

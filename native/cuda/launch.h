@@ -17,13 +17,13 @@ struct Grid {
 
 struct DeviceFacts {
   int index = 0;
-  int capability = 0;            // 80, 90, …: ten times the major version plus the minor one
+  int capability = 0;  // 80, 90, …: ten times the major version plus the minor one
   int num_sms = 0;
   int max_shared_per_block = 0;  // bytes, with the opt-in for more than 48 KiB
   std::string name;
 };
 
-/// Facts of the device that kernels run on. For rows that reject by them.
+/// Facts of the device that is current on this thread (Backend::enter). For rows that reject by them.
 const DeviceFacts& device_facts();
 
 /// Why this device cannot run a block with so much shared memory, if so.

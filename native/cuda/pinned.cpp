@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda/device.h"
@@ -18,7 +19,7 @@ constexpr std::size_t kKeptPerSize = 4;
 
 struct Kept {
   std::mutex mutex;
-  std::map<std::size_t, std::vector<void*>> blocks;  // by size, a power of two
+  std::map<std::pair<int, std::size_t>, std::vector<void*>> blocks;  // by device and size, a power of two
 };
 
 Kept& kept() {
@@ -26,10 +27,10 @@ Kept& kept() {
   return *kept;
 }
 
-void give_back(void* block, std::size_t size) {
+void give_back(void* block, int device, std::size_t size) {
   {
     std::lock_guard lock(kept().mutex);
-    std::vector<void*>& same = kept().blocks[size];
+    std::vector<void*>& same = kept().blocks[{device, size}];
     if (size <= kLargestKept && same.size() < kKeptPerSize) return same.push_back(block);
   }
   driver().cuMemFreeHost(block);
@@ -38,12 +39,13 @@ void give_back(void* block, std::size_t size) {
 }  // namespace
 
 std::shared_ptr<std::byte> pinned_memory(std::size_t bytes) {
+  const int device = current_device();
   std::size_t size = kSmallest;
   while (size < bytes) size *= 2;
   void* block = nullptr;
   {
     std::lock_guard lock(kept().mutex);
-    std::vector<void*>& same = kept().blocks[size];
+    std::vector<void*>& same = kept().blocks[{device, size}];
     if (!same.empty()) {
       block = same.back();
       same.pop_back();
@@ -52,13 +54,14 @@ std::shared_ptr<std::byte> pinned_memory(std::size_t bytes) {
   if (!block) {
     const CUresult result = driver().cuMemHostAlloc(&block, size, 0);
     if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-      Error error(ErrorCode::kOutOfMemory, "cuda:0: no page-locked memory for a copy of " + std::to_string(bytes) + " bytes to the host");
+      Error error(ErrorCode::kOutOfMemory,
+                  "cuda:" + std::to_string(device) + ": no page-locked memory for a copy of " + std::to_string(bytes) + " bytes to the host");
       error.requested = static_cast<double>(bytes);
       throw error;
     }
     check(result, "cuMemHostAlloc");
   }
-  return {static_cast<std::byte*>(block), [size](std::byte* data) { give_back(data, size); }};
+  return {static_cast<std::byte*>(block), [device, size](std::byte* data) { give_back(data, device, size); }};
 }
 
 }  // namespace attn::cuda

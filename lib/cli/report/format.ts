@@ -54,3 +54,8 @@ export function spread(of: Spread): string {
 export function times(ratio: number): string {
   return `${ratio >= 9.95 ? short(ratio) : ratio.toFixed(1)}×`
 }
+
+/** What a device computes with: '8 threads', '132 multiprocessors'. */
+export function units(device: string, count: number): string {
+  return `${exact(count)} ${device === 'cpu' ? 'threads' : 'multiprocessors'}`
+}

@@ -1,7 +1,7 @@
 import type { CompareReport, MechanismReport } from '../compare/report'
 import type { LayerShape } from '../presets'
 import { chartScript } from './chart-script'
-import { bytes, count, exact, seconds, spread } from './format'
+import { bytes, count, exact, seconds, spread, units } from './format'
 import { chartPage, escape, figure, notesSection } from './page'
 import { type Section, headline, sectionsOf } from './rows'
 
@@ -85,7 +85,7 @@ function method({ machine, mechanisms, settings, model }: CompareReport): string
     ...(machine === null ? ['Nothing was measured.'] : [
       `Random weights (a million numbers, repeated) and inputs from seed ${settings.seed}. Each length is decoded against a cache filled with random rows. After a warm-up the mechanisms take turns within each round; shown are medians, ± is half the distance of the quartiles, and the best time of a row is marked only where quartiles do not overlap and medians are 5% apart.`,
       `Before timing, outputs were checked to be finite${agreement.length > 0 ? `, and MLA's two forms to agree (largest difference ${agreement.join(', ')} of the largest output)` : ''}.`,
-      `${machine.device}: ${machine.name}, ${machine.arch}, ${machine.threads} threads, ${bytes(machine.totalMemory)}; node ${machine.node}, ${machine.platform}.`,
+      `${machine.device}: ${machine.name}, ${machine.arch}, ${units(machine.device, machine.threads)}, ${bytes(machine.totalMemory)}; node ${machine.node}, ${machine.platform}.`,
     ]),
   ]
   return lines.map((line) => `<p>${escape(line)}</p>`).join('')

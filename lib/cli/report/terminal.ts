@@ -1,6 +1,6 @@
 import type { CompareReport } from '../compare/report'
 import { colorsFor } from '../style'
-import { bytes } from './format'
+import { bytes, units } from './format'
 import { plainTable } from './plain-table'
 import { type Section, headline, sectionsOf } from './rows'
 
@@ -27,7 +27,7 @@ function heading(report: CompareReport, colors: Colors): string {
   const { model, settings, machine, mechanisms } = report
   const lines = [
     colors.bold(headline(report)),
-    `hidden size ${model.hiddenSize}, ${settings.dtype} weights and cache, batch ${settings.batch}${machine ? `, ${machine.threads} threads` : ''}`,
+    `hidden size ${model.hiddenSize}, ${settings.dtype} weights and cache, batch ${settings.batch}${machine ? `, ${units(machine.device, machine.threads)}` : ''}`,
     ...mechanisms.map((mechanism) => `${mechanism.title}: ${mechanism.origin}`),
     ...(machine ? [`${machine.device}: ${machine.name}, ${machine.arch}, ${bytes(machine.totalMemory)}; node ${machine.node}, ${machine.platform}`] : []),
   ]

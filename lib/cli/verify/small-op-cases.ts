@@ -196,7 +196,10 @@ export const copyCases: readonly Case[] = [
   thereAndBack,
   copyCase('the same numbers', 82, (dtype) => dtype),
   // Integers have no rounding to nearest: they are copied.
-  copyCase('conversion from another 16-bit dtype, rounding to nearest even', 83, (dtype) => (dtype === 'int32' ? dtype : dtype === 'bfloat16' ? 'float16' : 'bfloat16')),
+  copyCase('conversion from another 16-bit dtype, rounding to nearest even', 83, (dtype) => {
+    if (dtype === 'int32') return dtype
+    return dtype === 'bfloat16' ? 'float16' : 'bfloat16'
+  }),
 ]
 
 /** The moments of normal numbers within six standard errors, and each number a function of seed and index alone. */

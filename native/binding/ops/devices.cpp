@@ -23,27 +23,42 @@ Napi::Value dtypes(const Napi::CallbackInfo& info) {
   return list;
 }
 
+Napi::Value describe(Napi::Env env, const Backend& backend) {
+  const DeviceDescription d = backend.describe();
+  Napi::Object row = Napi::Object::New(env);
+  row.Set("id", d.id);
+  row.Set("type", device_name(d.type));
+  row.Set("name", d.name);
+  row.Set("arch", d.arch);
+  row.Set("totalMemory", static_cast<double>(d.total_memory));
+  row.Set("freeMemory", static_cast<double>(d.free_memory));
+  row.Set("units", d.units);
+  return row;
+}
+
 Napi::Value devices(const Napi::CallbackInfo& info) {
   Napi::Array list = Napi::Array::New(info.Env());
   for (DeviceType type : kTypes) {
-    if (!unavailable_reason(type).empty()) continue;
-    const DeviceDescription d = backend_of(type).describe();
-    Napi::Object row = Napi::Object::New(info.Env());
-    row.Set("id", d.id);
-    row.Set("type", device_name(d.type));
-    row.Set("name", d.name);
-    row.Set("arch", d.arch);
-    row.Set("totalMemory", static_cast<double>(d.total_memory));
-    row.Set("freeMemory", static_cast<double>(d.free_memory));
-    row.Set("units", d.units);
-    list.Set(list.Length(), row);
+    for (int index = 0; index < count_devices(type); ++index) {
+      if (!unavailable_reason({type, index}).empty()) continue;
+      try {
+        list.Set(list.Length(), describe(info.Env(), backend_of({type, index})));
+      } catch (const Error& error) {
+        if (error.code != ErrorCode::kCuda) throw;  // a lost device cannot be used, the others can
+      }
+    }
   }
   return list;
 }
 
+Napi::Value device(const Napi::CallbackInfo& info) {
+  const Args args(info, 1);
+  return describe(args.env(), backend_named(args.text(0, "id")));
+}
+
 Napi::Value unavailable(const Napi::CallbackInfo& info) {
   const Args args(info, 1);
-  return Napi::String::New(args.env(), unavailable_reason(args.text(0, "type") == "cuda" ? DeviceType::kCuda : DeviceType::kCpu));
+  return Napi::String::New(args.env(), unavailable_reason(device_named(args.text(0, "id"))));
 }
 
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
@@ -110,6 +125,7 @@ Napi::Value force(const Napi::CallbackInfo& info) {
 void export_devices(Napi::Env env, Napi::Object exports) {
   export_function<dtypes>(env, exports, "dtypes");
   export_function<devices>(env, exports, "devices");
+  export_function<device>(env, exports, "device");
   export_function<unavailable>(env, exports, "unavailableReason");
   export_function<device_memory>(env, exports, "deviceMemory");
   export_function<set_num_threads>(env, exports, "setNumThreads");
