@@ -19,9 +19,9 @@ test('a device that is not there is named with its reason', () => {
 })
 
 withDevice('device cuda', () => {
-  it('names itself, and one device only', () => {
+  it('names itself, and refuses one that is not there', () => {
     expect(devices.get('cuda')).toMatchObject({ id: 'cuda:0', type: 'cuda' })
-    expect(() => Tensor.zeros([1], { device: 'cuda:1' })).toThrow('cuda:1 cannot be used: this version computes on cuda:0 only')
+    expect(() => Tensor.zeros([1], { device: 'cuda:63' })).toThrow(/^cuda:63 cannot be used: there (is one CUDA device|are \d+ CUDA devices), numbered from 0$/)
   })
 
   it('moves tensors there and back, bit by bit', async () => {
@@ -67,7 +67,7 @@ const onVirtualGpu = cuda !== undefined && devices.get('cuda').name.startsWith('
 
 withDevice('a device in trouble', () => {
   if (!onVirtualGpu) return
-  const inChild = (env: Record<string, string>) => childAnswer<Record<string, string>>('cuda-trouble.ts', [], [], env)
+  const inChild = <T = Record<string, string>>(env: Record<string, string>, script = 'cuda-trouble.ts') => childAnswer<T>(script, [], [], env)
 
   it.each([
     [{ VGPU_DEVICES: '0' }, /^there is no CUDA device$/],
@@ -75,13 +75,42 @@ withDevice('a device in trouble', () => {
     [{ VGPU_CC: '75' }, /compute capability 7\.5, these kernels need 8\.0 \(Ampere\) or newer$/],
     [{ LD_LIBRARY_PATH: '' }, /^no CUDA driver: libcuda\.so\.1: /],
   ])('%j is told precisely', async (env, reason) => {
-    expect((await inChild(env)).reason).toMatch(reason)
+    const answer = await inChild(env)
+    expect(answer.reason).toMatch(reason)
+    expect(answer.use).toBe(`DeviceError DEVICE_UNAVAILABLE cuda cannot be used: ${answer.reason}`)
+    expect(answer.cpu).toBe('1,1')
   })
 
   it('a kernel fault loses the device, with its name; the CPU goes on', async () => {
     const answer = await inChild({ VGPU_FAULT: 'attention_plain_f32' })
-    expect(answer).toMatchObject({ reason: '', failure: expect.stringContaining('CUDA_ERROR_ILLEGAL_ADDRESS') as string, status: 'CUDA_ERROR_ILLEGAL_ADDRESS' })
-    expect(answer.later).toMatch(/is lost until this process ends: .*CUDA_ERROR_ILLEGAL_ADDRESS/)
+    expect(answer).toMatchObject({
+      reason: '', failure: 'cuda:0: enqueued work failed: cuda:0: work on the device failed: CUDA_ERROR_ILLEGAL_ADDRESS', status: 'CUDA_ERROR_ILLEGAL_ADDRESS',
+    })
+    expect(answer.later).toBe('cuda:0 is lost until this process ends: work on the device failed: CUDA_ERROR_ILLEGAL_ADDRESS')
+    expect(answer.devices).toBe('cpu')
     expect(answer.cpu).toBe('1,1')
+  })
+
+  it('memory that runs out amid a call is a ResourceError; nothing leaks, and with memory the call works', async () => {
+    interface Short { error?: { message: string; requested: number; available: number }; leaked: number; then: number }
+    const answer = await inChild<Record<'lse' | 'workspace' | 'whole', Short> & { cpu: string }>({ VGPU_MEMORY: '8388608' }, 'cuda-memory.ts')
+    for (const { error, leaked } of [answer.lse, answer.workspace, answer.whole]) {
+      expect(error?.message).toBe(`cuda:0: out of memory: ${error?.requested} bytes requested, ${error?.available} available`)
+      expect(error?.requested).toBeGreaterThan(error?.available ?? Infinity)
+      expect(leaked).toBe(0)
+    }
+    expect([answer.lse.then, answer.workspace.then, answer.whole.then]).toEqual([2048, 1024, 2 ** 20])
+    expect(answer.cpu).toBe('1,1')
+  })
+
+  it('two devices have memory, work and faults of their own', async () => {
+    expect(await inChild<unknown>({ VGPU_DEVICES: '2', VGPU_FAULT: 'attention_plain_f32' }, 'cuda-two.ts')).toEqual({
+      listed: ['cpu', 'cuda:0', 'cuda:1'], same: true, arrived: true, decoded: true, memory: [true, true],
+      mixed: 'ArgumentError k: expected the device of q (cuda:0), received cuda:1',
+      beyond: 'DeviceError cuda:2 cannot be used: there are 2 CUDA devices, numbered from 0',
+      fault: ['cuda:1', 'CUDA_ERROR_ILLEGAL_ADDRESS'],
+      lost: 'DeviceError cuda:1 is lost until this process ends: work on the device failed: CUDA_ERROR_ILLEGAL_ADDRESS',
+      left: ['cpu', 'cuda:0'], other: 2,
+    })
   })
 })

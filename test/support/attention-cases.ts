@@ -66,6 +66,10 @@ export const attentionCases: readonly AttentionCase[] = [
     attentionCase({ headDimQk, headDimVo, qoLen: 1, kvLen: 67 }),
     attentionCase({ headDimQk, headDimVo, qoLen: 17, kvLen: 67, numQoHeads: 2, options: { causal: true } }),
   ]),
+  // Rows for more than one tile at every width that kernels have tiles for.
+  ...([[64, 64], [96, 96], [128, 128], [192, 128], [160, 160], [256, 256]] as const).map(([headDimQk, headDimVo]) =>
+    attentionCase({ headDimQk, headDimVo, qoLen: 75, kvLen: 140, options: { causal: true } }),
+  ),
   attentionCase({ batch: 3, qoLen: 31, kvLen: 45, options: { causal: true } }),
   attentionCase({ batch: 5, qoLen: 1, kvLen: 300, numQoHeads: 8 }),
   attentionCase({ batch: 0, qoLen: 3, kvLen: 4 }),

@@ -4,7 +4,15 @@ import { DeviceError, devices, flashAttention, Tensor } from '../../../lib/index
 async function main(): Promise<Record<string, string>> {
   const reason = devices.unavailableReason('cuda') ?? ''
   const cpu = (await Tensor.from([1, 1], [2]).read()).join()
-  if (reason !== '') return { reason, cpu }
+  if (reason !== '') {
+    try {
+      Tensor.zeros([1], { device: 'cuda' })
+      return { reason, cpu, use: 'it worked' }
+    } catch (error) {
+      const { name, code, message } = error as DeviceError
+      return { reason, cpu, use: `${name} ${code} ${message}` }
+    }
+  }
   const q = Tensor.randn([1, 2, 1, 8], { seed: 1, device: 'cuda' })
   const caught = async (work: () => Promise<unknown>) => {
     const error: unknown = await work().then(() => undefined, (thrown: unknown) => thrown)
@@ -15,6 +23,7 @@ async function main(): Promise<Record<string, string>> {
   q.dispose()
   return {
     reason, failure: first?.message ?? '', status: first?.status ?? '', later: later?.message ?? '',
+    devices: devices.list().map(({ id }) => id).join(),
     cpu: (await Tensor.from([1, 1], [2]).read()).join(),
   }
 }
