@@ -106,6 +106,8 @@ export interface Addon {
   ): NativeAttentionResult
   mergeStates(outs: readonly TensorHandle[], lses: readonly TensorHandle[]): readonly [out: TensorHandle, lse: TensorHandle]
 
+  /** pagedAppend of src after rope. */
+  ropeAppend(src: TensorHandle, pages: TensorHandle, slots: Int32Array, positions: TensorHandle | null, ...options: NativeRopeOptions): void
   rope(x: TensorHandle, positions: TensorHandle | null, out: TensorHandle | null, ...options: NativeRopeOptions): TensorHandle | null
   rmsNorm(x: TensorHandle, weight: TensorHandle, eps: number, out: TensorHandle | null): TensorHandle | null
   linear(x: TensorHandle, weight: TensorHandle, bias: TensorHandle | null, out: TensorHandle | null): TensorHandle | null

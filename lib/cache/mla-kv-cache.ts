@@ -4,7 +4,7 @@ import { invoke, native } from '../native'
 import type { FloatDType } from '../tensor/dtype'
 import { fromHandle, handleOf, type FloatTensor } from '../tensor/tensor'
 import type { PageBatch } from './page-batch'
-import { PagedCache, pagesOf, registerCache, type PagedCacheStats } from './paged-cache'
+import { PagedCache, pagesOf, registerCache, storeRows, type PagedCacheStats, type Rotation } from './paged-cache'
 import type { Sequence } from './sequence'
 
 export interface MlaKvCacheOptions {
@@ -90,8 +90,8 @@ export function latentPagesOf(argument: string, cache: unknown): PagedCache {
   return pagesOf(argument, cache, MlaKvCache)
 }
 
-/** `append`; the function returned takes it back until the sequences change again. */
-export function appendLatents(cache: MlaKvCache, sequences: unknown, ckv: unknown, kPe: unknown, lens: unknown): () => void {
+/** `append`, of rope keys that are still to be rotated if so; the function returned takes it back until the sequences change again. */
+export function appendLatents(cache: MlaKvCache, sequences: unknown, ckv: unknown, kPe: unknown, lens: unknown, rotation?: Rotation): () => void {
   const { latents, kvLoraRank, qkRopeHeadDim } = cache
   const rows = [
     { argument: 'ckv', tensor: ckv, tail: [{ name: 'kvLoraRank', size: kvLoraRank }] },
@@ -100,12 +100,12 @@ export function appendLatents(cache: MlaKvCache, sequences: unknown, ckv: unknow
   return latentPagesOf('cache', cache).append(sequences, rows, lens, ([newCkv, newKPe], slots, copies) => {
     if (copies.length > 0) invoke(() => native.pageCopy(handleOf('latents', latents), copies))
     store(newCkv!, latents, 0, slots)
-    store(newKPe!, latents, kvLoraRank, slots)
+    store(newKPe!, latents, kvLoraRank, slots, rotation)
   })
 }
 
 /** Writes rows [batch, newLen, width] to the features of the cache rows that begin at `begin`. */
-function store(rows: FloatTensor, latents: FloatTensor, begin: number, slots: Int32Array): void {
+function store(rows: FloatTensor, latents: FloatTensor, begin: number, slots: Int32Array, rotation?: Rotation): void {
   const [batch, newLen, width] = rows.shape as [number, number, number]
   const [numPages, pageSize, rowWidth] = latents.shape as [number, number, number]
   const views: FloatTensor[] = []
@@ -113,7 +113,7 @@ function store(rows: FloatTensor, latents: FloatTensor, begin: number, slots: In
   try {
     const source = keep(rows.reshape([batch, newLen, 1, width]))
     const target = keep(keep(latents.reshape([numPages, pageSize, 1, rowWidth])).slice(3, begin, begin + width))
-    invoke(() => native.pagedAppend(handleOf('rows', source), handleOf('latents', target), slots))
+    storeRows('rows', source, target, slots, rotation)
   } finally {
     for (const view of views) view.dispose()
   }

@@ -1,8 +1,9 @@
 import { checkInteger, checkIntegers, checkOneOf, describeValue } from '../check'
 import { checkDevice, type DeviceId } from '../devices'
 import { ArgumentError } from '../errors'
+import { invoke, native, type NativeRopeOptions } from '../native'
 import { bytesPerElement, type FloatDType } from '../tensor/dtype'
-import { Tensor, checkTensor, type FloatTensor } from '../tensor/tensor'
+import { Tensor, checkTensor, handleOf, type FloatTensor, type IndexTensor } from '../tensor/tensor'
 import { freezeBatch, pageBatchOf, type FrozenFacts, type PageBatch } from './page-batch'
 import { PagePool } from './page-pool'
 import { checkPages, reservePages } from './page-reservation'
@@ -31,6 +32,23 @@ export interface NewRows {
   readonly tensor: unknown
   /** What follows batch and newLen. */
   readonly tail: readonly { readonly name: string; readonly size: number }[]
+}
+
+/** Keys that are rotated on their way into the pages: what `rope` would do before. */
+export interface Rotation {
+  readonly options: NativeRopeOptions
+  /** [batch, newLen] int32; undefined stands for 0 … newLen - 1. */
+  readonly positions: IndexTensor | undefined
+}
+
+/** Stores rows [batch, newLen, heads, width] in the slots of pages [numPages, pageSize, heads, width]. */
+export function storeRows(argument: string, rows: FloatTensor, pages: FloatTensor, slots: Int32Array, rotation?: Rotation): void {
+  const [from, to] = [handleOf(argument, rows), handleOf('pages', pages)]
+  const positions = rotation?.positions === undefined ? null : handleOf('positions', rotation.positions)
+  invoke(() => {
+    if (rotation === undefined) native.pagedAppend(from, to, slots)
+    else native.ropeAppend(from, to, slots, positions, ...rotation.options)
+  })
 }
 
 const pageSizes = [1, 2, 4, 8, 16, 32, 64, 128, 256]

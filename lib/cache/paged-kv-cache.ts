@@ -4,7 +4,7 @@ import { invoke, native } from '../native'
 import type { FloatDType } from '../tensor/dtype'
 import { handleOf, type FloatTensor } from '../tensor/tensor'
 import type { PageBatch } from './page-batch'
-import { PagedCache, pagesOf, registerCache, type PagedCacheStats } from './paged-cache'
+import { PagedCache, pagesOf, registerCache, storeRows, type PagedCacheStats, type Rotation } from './paged-cache'
 import type { Sequence } from './sequence'
 
 export interface PagedKvCacheOptions<D extends FloatDType = FloatDType> {
@@ -100,8 +100,8 @@ export function kvPagesOf(argument: string, cache: unknown): PagedCache {
   return pagesOf(argument, cache, PagedKvCache)
 }
 
-/** `append`; the function returned takes it back until the sequences change again. */
-export function appendKv(cache: PagedKvCache, sequences: unknown, k: unknown, v: unknown, lens: unknown): () => void {
+/** `append`, of keys that are still to be rotated if so; the function returned takes it back until the sequences change again. */
+export function appendKv(cache: PagedKvCache, sequences: unknown, k: unknown, v: unknown, lens: unknown, rotation?: Rotation): () => void {
   const { keys, values } = cache
   const heads = { name: 'numKvHeads', size: keys.shape[2]! }
   const rows = [
@@ -109,10 +109,9 @@ export function appendKv(cache: PagedKvCache, sequences: unknown, k: unknown, v:
     { argument: 'v', tensor: v, tail: [heads, { name: 'headDimVo', size: values.shape[3]! }] },
   ]
   return kvPagesOf('cache', cache).append(sequences, rows, lens, ([newKeys, newValues], slots, copies) => {
-    const stores = [['k', newKeys, handleOf('keys', keys)], ['v', newValues, handleOf('values', values)]] as const
-    for (const [argument, rows, pages] of stores) {
-      if (copies.length > 0) invoke(() => native.pageCopy(pages, copies))
-      invoke(() => native.pagedAppend(handleOf(argument, rows), pages, slots))
+    for (const [argument, rows, pages, rotated] of [['k', newKeys!, keys, rotation], ['v', newValues!, values, undefined]] as const) {
+      if (copies.length > 0) invoke(() => native.pageCopy(handleOf('pages', pages), copies))
+      storeRows(argument, rows, pages, slots, rotated)
     }
   })
 }

@@ -7,6 +7,7 @@ import type { AttentionOptions } from '../ops/options'
 import { paddedPagedAttention } from '../ops/paged-attention'
 import { rmsNorm } from '../ops/rms-norm'
 import { rope } from '../ops/rope'
+import { nativeRopeOptions } from '../ops/rope-config'
 import type { FloatDType } from '../tensor/dtype'
 import { Tensor, type FloatTensor } from '../tensor/tensor'
 import { checkAttentionConfig, type AttentionConfig, type AttentionWeights, type ForwardOptions, type ResolvedAttentionConfig } from './config'
@@ -81,18 +82,21 @@ export class GroupedQueryAttention implements Disposable {
       const positions = ropePositions(inputs, keep)
       const heads = (name: 'q' | 'k' | 'v', count: number): FloatTensor =>
         keep(keep(project(inputs.x, weights.get(name), weights.find(`${name}Bias`))).reshape([batch, len, count, headDim]))
-      const rotated = (name: 'q' | 'k', count: number): FloatTensor => {
+      const normed = (name: 'q' | 'k', count: number): FloatTensor => {
         const norm = weights.find(`${name}Norm`)
         const plain = heads(name, count)
-        const normed = norm === undefined ? plain : keep(rmsNorm(plain, norm, { eps: this.config.qkNormEps! }))
-        return this.config.rope === null ? normed : keep(rope(normed, this.config.rope, positions === undefined ? {} : { positions }))
+        return norm === undefined ? plain : keep(rmsNorm(plain, norm, { eps: this.config.qkNormEps! }))
       }
-      const [q, k, v] = [rotated('q', numHeads), rotated('k', numKvHeads), heads('v', numKvHeads)]
+      const config = this.config.rope
+      const rotated = (x: FloatTensor): FloatTensor => (config === null ? x : keep(rope(x, config, positions === undefined ? {} : { positions })))
+      const [q, k, v] = [rotated(normed('q', numHeads)), normed('k', numKvHeads), heads('v', numKvHeads)]
       const finish = (out: FloatTensor): FloatTensor =>
         project(keep(keep(out).reshape([batch, len, numHeads * headDim])), weights.get('o'), weights.find('oBias'))
 
-      if (store === undefined) return finish(this.#attendTo(q, k, v, inputs, keep))
-      return undoOnError(appendKv(store.cache, store.sequences, k, v, lens), () => {
+      if (store === undefined) return finish(this.#attendTo(q, rotated(k), v, inputs, keep))
+      // Keys turn on their way into the cache, where the device can do both at once.
+      const rotation = config === null ? undefined : { options: nativeRopeOptions('config.rope', config, headDim), positions }
+      return undoOnError(appendKv(store.cache, store.sequences, k, v, lens, rotation), () => {
         const pages = store.cache.batch(store.sequences)
         try {
           return finish(paddedPagedAttention(q, store.cache, pages, this.#options, lens ?? null).out)

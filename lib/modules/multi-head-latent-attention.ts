@@ -5,6 +5,7 @@ import { checkOneOf, checkOptions } from '../check'
 import { ArgumentError } from '../errors'
 import { rmsNorm } from '../ops/rms-norm'
 import { rope } from '../ops/rope'
+import { nativeRopeOptions } from '../ops/rope-config'
 import type { FloatDType } from '../tensor/dtype'
 import type { FloatTensor, IndexTensor } from '../tensor/tensor'
 import { checkMlaConfig, type ForwardOptions, type MlaConfig, type MlaWeights, type ResolvedMlaConfig } from './config'
@@ -68,16 +69,23 @@ export class MultiHeadLatentAttention implements Disposable {
     return withIntermediates((keep) => {
       const positions = ropePositions(inputs, keep)
       const queries = this.#queries(inputs, positions, keep)
-      const { ckv, kPe } = this.#latents(inputs.x, positions, keep)
+      const { ckv, ropeKeys } = this.#latents(inputs.x, keep)
       const finish = (out: FloatTensor): FloatTensor => {
         const rows = keep(out.reshape([inputs.batch, inputs.len, config.numHeads * config.vHeadDim]))
         return project(rows, weights.given.get('o'), weights.given.find('oBias'))
       }
       // The absorbed form reads pages: without a cache of the caller's there is one for this pass.
       const store = inputs.store ?? (form === 'absorbed' ? temporaryStore(config, inputs, keep) : undefined)
-      if (store === undefined) return finish(expandedAttention(config, weights, queries, ckv, kPe, keep))
+      const { batch, len } = inputs
+      if (store === undefined) {
+        const kPe = keep(this.#rotate(ropeKeys, positions, keep).reshape([batch, len, config.qkRopeHeadDim]))
+        return finish(expandedAttention(config, weights, queries, ckv, kPe, keep))
+      }
+      // Rope keys turn on their way into the cache, where the device can do both at once.
+      const rotation = config.rope === null ? undefined : { options: nativeRopeOptions('config.rope', config.rope, config.qkRopeHeadDim), positions }
+      const kPe = keep(ropeKeys.reshape([batch, len, config.qkRopeHeadDim]))
       const attend = form === 'absorbed' ? absorbedAttention : expandedCacheAttention
-      return undoOnError(appendLatents(store.cache, store.sequences, ckv, kPe, inputs.lens), () =>
+      return undoOnError(appendLatents(store.cache, store.sequences, ckv, kPe, inputs.lens, rotation), () =>
         finish(attend(config, weights, queries, store.cache, store.sequences, keep)),
       )
     })
@@ -103,14 +111,13 @@ export class MultiHeadLatentAttention implements Disposable {
     return { qNope: keep(q.slice(3, 0, qkNopeHeadDim)), qPe, lens }
   }
 
-  /** The two parts of the new cache rows: ckv [batch, len, kvLoraRank] · kPe [batch, len, qkRopeHeadDim]. */
-  #latents(x: FloatTensor, positions: IndexTensor | undefined, keep: Keep): { ckv: FloatTensor; kPe: FloatTensor } {
+  /** The two parts of the new cache rows: ckv [batch, len, kvLoraRank] · rope keys before rotation [batch, len, 1, qkRopeHeadDim]. */
+  #latents(x: FloatTensor, keep: Keep): { ckv: FloatTensor; ropeKeys: FloatTensor } {
     const { qkRopeHeadDim, normEps } = this.config
     const { given, latent, latentBias, ropeKey, ropeKeyBias } = this.#weights
     const [batch, len] = x.shape as [number, number]
     const ckv = keep(rmsNorm(keep(project(x, latent, latentBias)), given.get('kvANorm'), { eps: normEps }))
-    const oneHead = keep(keep(project(x, ropeKey, ropeKeyBias)).reshape([batch, len, 1, qkRopeHeadDim]))
-    return { ckv, kPe: keep(this.#rotate(oneHead, positions, keep).reshape([batch, len, qkRopeHeadDim])) }
+    return { ckv, ropeKeys: keep(keep(project(x, ropeKey, ropeKeyBias)).reshape([batch, len, 1, qkRopeHeadDim])) }
   }
 
   #rotate(heads: FloatTensor, positions: IndexTensor | undefined, keep: Keep): FloatTensor {

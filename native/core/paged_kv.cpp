@@ -26,7 +26,7 @@ void check_item(const char* list, std::int64_t i, std::int64_t value, std::int64
 
 }  // namespace
 
-void paged_append(const Tensor& src, const Tensor& pages, HostInts slots) {
+void check_append(const Tensor& src, const Tensor& pages, const std::vector<std::int32_t>& slots) {
   const TensorView &from = src.view, &to = pages.view;
   check_rank("src", from, 4, "[batch, newLen, heads, dim]");
   check_rank("pages", to, 4, "[numPages, pageSize, heads, dim]");
@@ -37,12 +37,16 @@ void paged_append(const Tensor& src, const Tensor& pages, HostInts slots) {
   check_same_device("pages", to, "src", from);
   check_writable("pages", to);
   check_no_overlap("pages", to, "src", from);
-  const std::int64_t count = static_cast<std::int64_t>(slots->size());
+  const std::int64_t count = static_cast<std::int64_t>(slots.size());
   const std::int64_t rows = from.shape[0] * from.shape[1];
   if (count != rows) fail_argument(ErrorCode::kShapeMismatch, "slots", std::to_string(rows) + " items (batch · newLen)", std::to_string(count));
   const std::int64_t capacity = to.shape[0] * to.shape[1];
-  for (std::int64_t i = 0; i < count; ++i) check_item("slots", i, (*slots)[static_cast<std::size_t>(i)], -1, capacity);
-  enqueue_kernel(pages.storage->backend(), "pagedAppend", AppendProblem{from, to, std::move(slots)}, {src, pages});
+  for (std::int64_t i = 0; i < count; ++i) check_item("slots", i, slots[static_cast<std::size_t>(i)], -1, capacity);
+}
+
+void paged_append(const Tensor& src, const Tensor& pages, HostInts slots) {
+  check_append(src, pages, *slots);
+  enqueue_kernel(pages.storage->backend(), "pagedAppend", AppendProblem{src.view, pages.view, std::move(slots)}, {src, pages});
 }
 
 void page_copy(const Tensor& pages, HostInts pairs) {

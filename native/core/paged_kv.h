@@ -27,6 +27,9 @@ struct GatherProblem {
   std::int64_t begin = 0;  // first row, counted over the pages of the list
 };
 
+/// Throws what paged_append throws for its arguments.
+void check_append(const Tensor& src, const Tensor& pages, const std::vector<std::int32_t>& slots);
+
 /// Writes src [batch, new_len, heads, dim] into pages [num_pages, page_size, heads, dim], converting. Float dtypes.
 void paged_append(const Tensor& src, const Tensor& pages, HostInts slots);
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/check.h"
-#include "core/enqueue.h"
+#include "core/paged_kv.h"
 #include "core/rows.h"
 
 namespace attn {
@@ -37,6 +37,40 @@ double yarn_frequency(double frequency, int pair, const RopeOptions& o) {
   return frequency / o.factor * divided + frequency * (1 - divided);
 }
 
+void check_inputs(const Tensor& x, const std::optional<Tensor>& positions, const RopeOptions& options) {
+  check_rank("x", x.view, 4, "[batch, len, heads, width]");
+  check_compute_dtype("x", x.view);
+  const std::int64_t width = x.view.shape[3];
+  if (options.dim < 2 || options.dim % 2 != 0 || options.dim > width) {
+    fail_argument(ErrorCode::kInvalidArgument, "dim", "an even number from 2 to the width of x (" + std::to_string(width) + ")", std::to_string(options.dim));
+  }
+  if (!positions) return;
+  check_rank("positions", positions->view, 2, "[batch, len]");
+  check_dim("positions", positions->view, 0, x.view.shape[0], "batch");
+  check_dim("positions", positions->view, 1, x.view.shape[1], "len");
+  check_dtype("positions", positions->view, DType::kInt32);
+  check_same_device("positions", positions->view, "x", x.view);
+}
+
+/// All but y. The tensors that it points into are added to `keep`.
+RopeProblem problem_of(const Tensor& x, const std::optional<Tensor>& positions, const RopeOptions& options, std::vector<Tensor>& keep) {
+  const Tensor x_rows = with_dense_rows(x);
+  RopeProblem problem;
+  problem.x = x_rows.view;
+  problem.dim = options.dim;
+  problem.interleaved = options.interleaved;
+  problem.magnitude = options.magnitude;
+  problem.inverse_frequencies = std::make_shared<const std::vector<double>>(rope_inverse_frequencies(options));
+  keep.push_back(x_rows);
+  if (positions) {
+    problem.positions = reinterpret_cast<const std::int32_t*>(positions->view.data);
+    problem.positions_batch_stride = positions->view.strides[0];
+    problem.positions_row_stride = positions->view.strides[1];
+    keep.push_back(*positions);
+  }
+  return problem;
+}
+
 }  // namespace
 
 std::vector<double> rope_inverse_frequencies(const RopeOptions& options) {
@@ -55,45 +89,35 @@ std::vector<double> rope_inverse_frequencies(const RopeOptions& options) {
 }
 
 Tensor rope(const Tensor& x, const std::optional<Tensor>& positions, const std::optional<Tensor>& out, const RopeOptions& options) {
-  check_rank("x", x.view, 4, "[batch, len, heads, width]");
-  check_compute_dtype("x", x.view);
-  const std::int64_t width = x.view.shape[3];
-  if (options.dim < 2 || options.dim % 2 != 0 || options.dim > width) {
-    fail_argument(ErrorCode::kInvalidArgument, "dim", "an even number from 2 to the width of x (" + std::to_string(width) + ")", std::to_string(options.dim));
-  }
-  if (positions) {
-    check_rank("positions", positions->view, 2, "[batch, len]");
-    check_dim("positions", positions->view, 0, x.view.shape[0], "batch");
-    check_dim("positions", positions->view, 1, x.view.shape[1], "len");
-    check_dtype("positions", positions->view, DType::kInt32);
-    check_same_device("positions", positions->view, "x", x.view);
-  }
+  check_inputs(x, positions, options);
   if (out) {
     check_out(out->view, x.view, "x");
     if (!is_same_view(out->view, x.view)) check_no_overlap("out", out->view, "x", x.view);
     if (positions) check_no_overlap("out", out->view, "positions", positions->view);
   }
-
   Backend& backend = x.storage->backend();
-  const Tensor x_rows = with_dense_rows(x);
+  std::vector<Tensor> keep;
+  RopeProblem problem = problem_of(x, positions, options, keep);
   const OutRows y = out_rows(backend, out, x.view.dtype, shape_of(x.view), false);
-  RopeProblem problem;
-  problem.x = x_rows.view;
   problem.y = y.rows.view;
-  problem.dim = options.dim;
-  problem.interleaved = options.interleaved;
-  problem.magnitude = options.magnitude;
-  problem.inverse_frequencies = std::make_shared<const std::vector<double>>(rope_inverse_frequencies(options));
-  std::vector<Tensor> keep = {x_rows, y.rows};
-  if (positions) {
-    problem.positions = reinterpret_cast<const std::int32_t*>(positions->view.data);
-    problem.positions_batch_stride = positions->view.strides[0];
-    problem.positions_row_stride = positions->view.strides[1];
-    keep.push_back(*positions);
-  }
+  keep.push_back(y.rows);
   enqueue_kernel(backend, "rope", std::move(problem), std::move(keep));
   y.finish();
   return y.out;
+}
+
+void rope_append(const Tensor& src, const Tensor& pages, HostInts slots, const std::optional<Tensor>& positions, const RopeOptions& options) {
+  Backend& backend = src.storage->backend();
+  check_inputs(src, positions, options);
+  check_append(src, pages, *slots);
+  const bool fused = src.view.dtype == pages.view.dtype && pages.view.strides[3] == 1 && !kernels_of<RopeAppendProblem>(backend.type()).empty();
+  if (!fused) return paged_append(rope(src, positions, std::nullopt, options), pages, std::move(slots));
+  std::vector<Tensor> keep = {pages};
+  RopeAppendProblem problem;
+  problem.rope = problem_of(src, positions, options, keep);
+  problem.rope.y = pages.view;
+  problem.slots = std::move(slots);
+  enqueue_kernel(backend, "ropeAppend", std::move(problem), std::move(keep));
 }
 
 }  // namespace attn

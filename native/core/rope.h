@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/enqueue.h"
 #include "core/tensor.h"
 
 namespace attn {
@@ -19,6 +20,12 @@ struct RopeProblem {
   bool interleaved = false;                                        // pairs (2i, 2i + 1), otherwise (i, i + dim / 2)
   std::shared_ptr<const std::vector<double>> inverse_frequencies;  // [dim / 2], scaling applied
   double magnitude = 1;                                            // on cos and sin (YaRN)
+};
+
+/// Rotates rows and stores each in its slot of a cache's pages: rope and then pagedAppend, the same bits, in one pass over the rows.
+struct RopeAppendProblem {
+  RopeProblem rope;  // y: pages [num_pages, page_size, heads, width] of the dtype of x
+  HostInts slots;    // [batch · len]: page · page_size + offset, -1 skips a row
 };
 
 enum class RopeScaling { kNone, kLinear, kLlama3, kYarn };
@@ -40,5 +47,9 @@ std::vector<double> rope_inverse_frequencies(const RopeOptions& options);
 
 /// x [batch, len, heads, width], positions [batch, len] int32 -> as x. `out` may be x itself.
 Tensor rope(const Tensor& x, const std::optional<Tensor>& positions, const std::optional<Tensor>& out, const RopeOptions& options);
+
+/// What paged_append stores, after rope: src [batch, newLen, heads, width], positions [batch, newLen] int32. On devices without a kernel that
+/// does both, and where the pages have another dtype, these are two steps.
+void rope_append(const Tensor& src, const Tensor& pages, HostInts slots, const std::optional<Tensor>& positions, const RopeOptions& options);
 
 }  // namespace attn

@@ -1,5 +1,5 @@
 // What only the CUDA kernels have: tiles for many rows, units of every width, and the same bits in a hundred runs.
-import { flashAttention, linear, mlaDecode, MlaKvCache, pagedAttention, PagedKvCache, Tensor } from '../../lib/index'
+import { flashAttention, GroupedQueryAttention, linear, mlaDecode, MlaKvCache, pagedAttention, PagedKvCache, Tensor } from '../../lib/index'
 import { native } from '../../lib/native'
 import { fromHandle, handleOf } from '../../lib/tensor/tensor'
 import { linear as referenceLinear } from '../reference/linear'
@@ -32,6 +32,21 @@ onDevices('kernels of %s', (device) => {
     native.pageCopy(handleOf('pages', pages), Int32Array.of(0, 1))
     const flat = fromHandle(native.pagedGather(handleOf('pages', pages.reshape([4, pageSize, width])), Int32Array.of(2, 1, 3), 1, 7), dtype, [6, width], device)
     expect(await flat.readBits()).toEqual(await rows.slice(1, 1, 7).contiguous().readBits())
+  })
+
+  test('a layer rotates its keys on their way into the cache, in one launch', () => {
+    const random = (seed: number, shape: readonly number[]) => Tensor.randn(shape, { seed, dtype: 'float16', device })
+    const [hiddenSize, headDim] = [32, 16]
+    const matrix = (seed: number, heads: number) => random(seed, [heads * headDim, hiddenSize])
+    const weights = { q: matrix(1, 4), k: matrix(2, 2), v: matrix(3, 2), o: random(4, [hiddenSize, 4 * headDim]) }
+    using layer = new GroupedQueryAttention({ hiddenSize, numHeads: 4, numKvHeads: 2, headDim, rope: { interleaved: false } }, weights)
+    using cache = layer.createCache({ numPages: 2 })
+    const runs = (name: string): number => native.kernels().find((kernel) => kernel.name === name)!.runs
+    const names = ['rope_append_wide_sm80', 'paged_append_plain_sm80', 'rope_wide_sm80'] as const
+    const before = names.map(runs)
+    layer.forward(random(5, [1, 3, hiddenSize]), { cache, sequences: [cache.open()] }).dispose()
+    // The keys; the values; the queries.
+    expect(names.map((name, i) => runs(name) - before[i]!)).toEqual([1, 1, 1])
   })
 
   test('a hundred runs give the same bits', () => {

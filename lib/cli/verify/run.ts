@@ -7,7 +7,7 @@ import { type Case, judge } from './case'
 import { underTest } from './data'
 import { mlaDecodeCases, mlaPrefillCases } from './mla-cases'
 import { pageCopyCases, pagedAppendCases, pagedGatherCases } from './paged-cases'
-import { copyCases, linearCases, mergeCases, randnCases, rmsNormCases, ropeCases } from './small-op-cases'
+import { copyCases, linearCases, mergeCases, randnCases, rmsNormCases, ropeAppendCases, ropeCases } from './small-op-cases'
 
 export interface KernelResult {
   readonly kernel: string
@@ -35,6 +35,7 @@ const casesByOp: Readonly<Record<string, readonly Case[]>> = {
   copy: copyCases,
   randn: randnCases,
   pagedAppend: pagedAppendCases,
+  ropeAppend: ropeAppendCases,
   pageCopy: pageCopyCases,
   pagedGather: pagedGatherCases,
 }

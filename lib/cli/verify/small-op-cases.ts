@@ -93,6 +93,37 @@ export const rmsNormCases: readonly Case[] = [{
   }),
 }]
 
+interface RopeRows {
+  readonly heads: number
+  readonly width: number
+  readonly dim: number
+  readonly theta: number
+  readonly interleaved: boolean
+}
+
+/** Rows [token, head, width] with their last `dim` features rotated. */
+function rotatedRows(x: Float64Array, positions: readonly number[], { heads, width, dim, theta, interleaved }: RopeRows): Float64Array {
+  const y = x.slice()
+  positions.forEach((position, token) => {
+    for (let h = 0; h < heads; ++h) {
+      for (let i = 0; i < dim / 2; ++i) {
+        const begin = (token * heads + h) * width + width - dim
+        const [first, second] = interleaved ? [begin + 2 * i, begin + 2 * i + 1] : [begin + i, begin + i + dim / 2]
+        const angle = position * theta ** ((-2 * i) / dim)
+        const [a, b] = [x[first] ?? NaN, x[second] ?? NaN]
+        y[first] = a * Math.cos(angle) - b * Math.sin(angle)
+        y[second] = a * Math.sin(angle) + b * Math.cos(angle)
+      }
+    }
+  })
+  return y
+}
+
+/** Angles are float64: cos, sin, two products and a sum are float32, the output is rounded once. */
+function ropeBound(x: Float64Array, dtype: DType): number {
+  return 2 * largest(x) * (unitRoundoff(dtype) + 4 * epsilon)
+}
+
 function ropeCase(name: string, seed: number, interleaved: boolean): Case {
   const [batch, len, heads, width, dim, theta] = [2, 9, 3, 80, 64, 10000]
   return {
@@ -103,26 +134,33 @@ function ropeCase(name: string, seed: number, interleaved: boolean): Case {
       const options = nativeRopeOptions('config', { theta, interleaved }, dim)
       const positionsHandle = keep(upload('int32', [batch, len], positions))
       const handle = keep(invoke(() => native.rope(keep(upload(dtype, [batch, len, heads, width], x)), positionsHandle, null, ...options)))
-      const y = x.slice()
-      positions.forEach((position, token) => {
-        for (let h = 0; h < heads; ++h) {
-          for (let i = 0; i < dim / 2; ++i) {
-            const begin = (token * heads + h) * width + width - dim
-            const [first, second] = interleaved ? [begin + 2 * i, begin + 2 * i + 1] : [begin + i, begin + i + dim / 2]
-            const angle = position * theta ** ((-2 * i) / dim)
-            const [a, b] = [x[first] ?? NaN, x[second] ?? NaN]
-            y[first] = a * Math.cos(angle) - b * Math.sin(angle)
-            y[second] = a * Math.sin(angle) + b * Math.cos(angle)
-          }
-        }
-      })
-      // Angles are float64: cos, sin, two products and a sum are float32, the output is rounded once.
-      return [{ what: 'y', actual: download(handle, y.length), expected: y, bound: 2 * largest(x) * (unitRoundoff(dtype) + 4 * epsilon) }]
+      const y = rotatedRows(x, positions, { heads, width, dim, theta, interleaved })
+      return [{ what: 'y', actual: download(handle, y.length), expected: y, bound: ropeBound(x, dtype) }]
     }),
   }
 }
 
 export const ropeCases: readonly Case[] = [ropeCase('pairs (2i, 2i + 1)', 61, true), ropeCase('pairs (i, i + dim / 2)', 62, false)]
+
+export const ropeAppendCases: readonly Case[] = [{
+  name: 'rows rotated into given slots, one of them left out',
+  run: (dtype) => withHandles((keep) => {
+    const [numPages, pageSize, heads, width, theta] = [3, 4, 2, 32, 10000]
+    const slots = Int32Array.from([9, 2, -1, 0, 11])
+    const positions = [5, 6, 7, 100, 101]
+    const x = randomNumbers(63, slots.length * heads * width, dtype)
+    const pages = keep(invoke(() => native.tensorZeros(device, dtypeCode(dtype), [numPages, pageSize, heads, width])))
+    const options = nativeRopeOptions('config', { theta, interleaved: false }, width)
+    const [rows, at] = [keep(upload(dtype, [1, slots.length, heads, width], x)), keep(upload('int32', [1, slots.length], positions))]
+    invoke(() => { native.ropeAppend(rows, pages, slots, at, ...options) })
+    const rotated = rotatedRows(x, positions, { heads, width, dim: width, theta, interleaved: false })
+    const expected = new Float64Array(numPages * pageSize * heads * width)
+    slots.forEach((slot, row) => {
+      if (slot >= 0) expected.set(rotated.subarray(row * heads * width, (row + 1) * heads * width), slot * heads * width)
+    })
+    return [{ what: 'pages', actual: download(pages, expected.length), expected, bound: ropeBound(x, dtype) }]
+  }),
+}]
 
 export const mergeCases: readonly Case[] = [{
   name: '3 states, one of them without keys',

@@ -16,32 +16,43 @@ RopeScaling scaling_named(const std::string& name) {
 }
 
 /// The last arguments of the call, in the order of NativeRopeOptions in lib/native.ts.
-constexpr std::size_t kFirst = 3, kRopeOptions = 11;
+constexpr std::size_t kRopeOptions = 11;
 
-RopeOptions rope_options(const Args& a) {
+RopeOptions rope_options(const Args& a, std::size_t first) {
   RopeOptions options;
-  options.dim = static_cast<int>(a.integer(kFirst, "dim"));
-  options.interleaved = a.flag(kFirst + 1, "interleaved");
-  options.theta = a.number(kFirst + 2, "theta");
-  options.scaling = scaling_named(a.text(kFirst + 3, "scaling"));
-  options.factor = a.number(kFirst + 4, "factor");
-  options.low_freq_factor = a.number(kFirst + 5, "lowFreqFactor");
-  options.high_freq_factor = a.number(kFirst + 6, "highFreqFactor");
-  options.original_max_positions = a.number(kFirst + 7, "originalMaxPositions");
-  options.beta_fast = a.number(kFirst + 8, "betaFast");
-  options.beta_slow = a.number(kFirst + 9, "betaSlow");
-  options.magnitude = a.number(kFirst + 10, "magnitude");
+  options.dim = static_cast<int>(a.integer(first, "dim"));
+  options.interleaved = a.flag(first + 1, "interleaved");
+  options.theta = a.number(first + 2, "theta");
+  options.scaling = scaling_named(a.text(first + 3, "scaling"));
+  options.factor = a.number(first + 4, "factor");
+  options.low_freq_factor = a.number(first + 5, "lowFreqFactor");
+  options.high_freq_factor = a.number(first + 6, "highFreqFactor");
+  options.original_max_positions = a.number(first + 7, "originalMaxPositions");
+  options.beta_fast = a.number(first + 8, "betaFast");
+  options.beta_slow = a.number(first + 9, "betaSlow");
+  options.magnitude = a.number(first + 10, "magnitude");
   return options;
 }
 
 Napi::Value rope_(const Napi::CallbackInfo& info) {
-  const Args args(info, kFirst + kRopeOptions);
+  const Args args(info, 3 + kRopeOptions);
   const std::optional<Tensor> out = args.optional_tensor(2, "out");
-  return out_handle(args.env(), rope(args.tensor(0, "x"), args.optional_tensor(1, "positions"), out, rope_options(args)), out.has_value());
+  return out_handle(args.env(), rope(args.tensor(0, "x"), args.optional_tensor(1, "positions"), out, rope_options(args, 3)), out.has_value());
+}
+
+Napi::Value rope_append_(const Napi::CallbackInfo& info) {
+  const Args args(info, 4 + kRopeOptions);
+  HostInts slots = args.host_ints(2, "slots");
+  if (!slots) fail_argument(ErrorCode::kInvalidArgument, "slots", "an Int32Array", "null");
+  rope_append(args.tensor(0, "src"), args.tensor(1, "pages"), std::move(slots), args.optional_tensor(3, "positions"), rope_options(args, 4));
+  return args.env().Undefined();
 }
 
 }  // namespace
 
-void export_rope(Napi::Env env, Napi::Object exports) { export_function<rope_>(env, exports, "rope"); }
+void export_rope(Napi::Env env, Napi::Object exports) {
+  export_function<rope_>(env, exports, "rope");
+  export_function<rope_append_>(env, exports, "ropeAppend");
+}
 
 }  // namespace attn::binding

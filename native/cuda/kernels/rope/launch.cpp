@@ -21,14 +21,25 @@ bool has_wide_rows(const RopeProblem& problem) {
   return fits(problem.x) && fits(problem.y) && problem.dim / 2 % items == 0 && problem.x.shape[3] % items == 0;
 }
 
-std::optional<std::string> reject_wide(const Kernel<RopeProblem>&, const RopeProblem& problem) {
+std::optional<std::string> reject_narrow(const RopeProblem& problem) {
   if (!has_wide_rows(problem)) return "rows and half of dim must be multiples of 16 bytes";
   return std::nullopt;
 }
 
-std::size_t workspace(const Kernel<RopeProblem>&, const RopeProblem& problem, int) { return problem.inverse_frequencies->size() * sizeof(double); }
+std::optional<std::string> reject_wide(const Kernel<RopeProblem>&, const RopeProblem& problem) { return reject_narrow(problem); }
 
-void launch_rope(const char* variant, const RopeProblem& problem, Execution& execution) {
+std::size_t turns_bytes(const RopeProblem& problem) { return problem.inverse_frequencies->size() * sizeof(double); }
+
+std::size_t workspace(const Kernel<RopeProblem>&, const RopeProblem& problem, int) { return turns_bytes(problem); }
+
+std::optional<std::string> reject_wide_append(const Kernel<RopeAppendProblem>&, const RopeAppendProblem& problem) { return reject_narrow(problem.rope); }
+
+std::size_t append_workspace(const Kernel<RopeAppendProblem>&, const RopeAppendProblem& problem, int) {
+  return turns_bytes(problem.rope) + problem.slots->size() * sizeof(std::int32_t);
+}
+
+/// `slots` may be null.
+void launch_rope(const char* variant, const RopeProblem& problem, const HostInts& slots, Execution& execution) {
   const TensorView &x = problem.x, &y = problem.y;
   if (x.size() == 0) return;
   auto& gpu = static_cast<CudaExecution&>(execution);
@@ -52,12 +63,20 @@ void launch_rope(const char* variant, const RopeProblem& problem, Execution& exe
   params.dim = problem.dim;
   params.magnitude = static_cast<float>(problem.magnitude);
   params.interleaved = problem.interleaved;
+  if (slots) {
+    std::byte* there = gpu.workspace + turns_bytes(problem);
+    gpu.upload(there, slots->data(), slots->size() * sizeof(std::int32_t));
+    params.slots = reinterpret_cast<const std::int32_t*>(there);
+    params.page_size = y.shape[1];
+  }
   const std::string kernel = std::string("rope_") + variant + "_" + dtype_name(x.dtype);
   gpu.launch("rope", kernel.c_str(), {static_cast<unsigned>(x.shape[0] * x.shape[1])}, kRopeThreads, 0, params);
 }
 
-void run_wide(const Kernel<RopeProblem>&, const RopeProblem& problem, Execution& execution) { launch_rope("wide", problem, execution); }
-void run_plain(const Kernel<RopeProblem>&, const RopeProblem& problem, Execution& execution) { launch_rope("plain", problem, execution); }
+void run_wide(const Kernel<RopeProblem>&, const RopeProblem& problem, Execution& execution) { launch_rope("wide", problem, nullptr, execution); }
+void run_plain(const Kernel<RopeProblem>&, const RopeProblem& problem, Execution& execution) { launch_rope("plain", problem, nullptr, execution); }
+void append_wide(const Kernel<RopeAppendProblem>&, const RopeAppendProblem& p, Execution& execution) { launch_rope("wide", p.rope, p.slots, execution); }
+void append_plain(const Kernel<RopeAppendProblem>&, const RopeAppendProblem& p, Execution& execution) { launch_rope("plain", p.rope, p.slots, execution); }
 
 }  // namespace
 
@@ -66,6 +85,14 @@ void register_rope_kernels() {
       {.info = sm80_kernel("rope_wide", "rope", kComputeDTypes, "any"), .reject = reject_wide, .workspace = workspace, .run = run_wide});
   register_kernel<RopeProblem>(
       {.info = sm80_kernel("rope_plain", "rope", kComputeDTypes, "any"), .reject = accept<RopeProblem>, .workspace = workspace, .run = run_plain});
+  register_kernel<RopeAppendProblem>({.info = sm80_kernel("rope_append_wide", "ropeAppend", kComputeDTypes, "any"),
+                                      .reject = reject_wide_append,
+                                      .workspace = append_workspace,
+                                      .run = append_wide});
+  register_kernel<RopeAppendProblem>({.info = sm80_kernel("rope_append_plain", "ropeAppend", kComputeDTypes, "any"),
+                                      .reject = accept<RopeAppendProblem>,
+                                      .workspace = append_workspace,
+                                      .run = append_plain});
 }
 
 }  // namespace attn::cuda

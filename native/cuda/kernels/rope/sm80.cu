@@ -1,6 +1,6 @@
 // (a, b) -> (a · cos - b · sin, b · cos + a · sin) for each pair of features, float32.
 //
-// A block owns one token (a row of x with all its heads). Its threads compute the cosines and sines of up to kRopeChunk pairs
+// A block owns one token (a row of x with all its heads), and stores it where x has it or in its slot of a cache's pages. Its threads compute the cosines and sines of up to kRopeChunk pairs
 // once, into 4 KiB of static shared memory, and then rotate all heads with them; x is read once and y written once, kItems
 // neighbours at a time. Every element is read and written by one thread, reads first: y may be x.
 // The angle, position times frequency, is taken in float64 as a number of turns and reduced to an eighth of a turn around the
@@ -74,8 +74,10 @@ template <class T, int kItems>
 __device__ void rope_token(const RopeParams& p) {
   __shared__ __align__(16) float cos[kRopeChunk], sin[kRopeChunk];
   const std::int64_t b = blockIdx.x / p.len, i = blockIdx.x % p.len;
+  const std::int64_t slot = p.slots ? p.slots[blockIdx.x] : 0;
+  if (slot < 0) return;
   const T* x = static_cast<const T*>(p.x) + b * p.x_strides[0] + i * p.x_strides[1];
-  T* y = static_cast<T*>(p.y) + b * p.y_strides[0] + i * p.y_strides[1];
+  T* y = static_cast<T*>(p.y) + (p.slots ? slot / p.page_size : b) * p.y_strides[0] + (p.slots ? slot % p.page_size : i) * p.y_strides[1];
   const std::int64_t position = p.positions ? p.positions[b * p.positions_batch_stride + i * p.positions_row_stride] : i;
   const std::int64_t before = p.width - p.dim;  // features that stay as they are
   if (p.x != p.y) {
