@@ -50,7 +50,7 @@ test('the roofline is the peak that takes longest', () => {
   const rate = (all: number) => ({ one: all, all })
   const machine = { cacheBytes: 1000, peaks: { multiplyAdd: rate(100), bf16Dot: { absent: 'none' }, memoryRead: rate(10), cacheRead: rate(50) } }
   expect(roofline(machine, 1000, 10)).toEqual({ bound: 'compute', seconds: 10 })
-  expect(roofline(machine, 0, 500)).toEqual({ bound: 'cache', seconds: 10 })
-  expect(roofline(machine, 0, 501)).toEqual({ bound: 'memory', seconds: 50.1 })
-  expect(roofline({ ...machine, cacheBytes: null }, 0, 500)).toEqual({ bound: 'memory', seconds: 50 })
+  expect(roofline(machine, 0, 250)).toEqual({ bound: 'cache', seconds: 5 })
+  expect(roofline(machine, 0, 251)).toEqual({ bound: 'memory', seconds: 25.1 })
+  expect(roofline({ ...machine, cacheBytes: null }, 0, 250)).toEqual({ bound: 'memory', seconds: 25 })
 })

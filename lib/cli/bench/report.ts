@@ -16,9 +16,9 @@ export interface Peaks {
   /** float32 operations; a multiply-add is two. Kernels compute in float32, whatever the dtype. */
   readonly multiplyAdd: Rate
   readonly bf16Dot: Rate | Absent
-  /** Bytes read from a buffer several times the size of the last cache level. */
+  /** Bytes read from a buffer that the last cache level cannot hold, as far as time and memory allow. */
   readonly memoryRead: Rate
-  /** Bytes read from a buffer of half the last cache level. */
+  /** Bytes read from a buffer that only the last cache level holds. */
   readonly cacheRead: Rate | Absent
 }
 

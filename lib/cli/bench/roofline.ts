@@ -12,8 +12,8 @@ export function roofline({ peaks, cacheBytes }: Pick<BenchMachine, 'peaks' | 'ca
   return compute >= transfer ? { bound: 'compute', seconds: compute } : { bound: memory.bound, seconds: transfer }
 }
 
-/** What fits into half of the last cache level is there when a call is repeated. */
+/** What fits into a quarter of the last cache level is there when a call is repeated; of the rest a virtual machine may see nothing. */
 function memoryTier({ memoryRead, cacheRead }: Peaks, cacheBytes: number | null, bytes: number): { bound: 'memory' | 'cache'; rate: number } {
-  if (cacheBytes !== null && bytes <= cacheBytes / 2 && isRate(cacheRead)) return { bound: 'cache', rate: cacheRead.all }
+  if (cacheBytes !== null && bytes <= cacheBytes / 4 && isRate(cacheRead)) return { bound: 'cache', rate: cacheRead.all }
   return { bound: 'memory', rate: memoryRead.all }
 }

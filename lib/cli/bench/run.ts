@@ -10,17 +10,24 @@ import { type Baseline, checkComparable, readBaseline, relativeTo } from './base
 import { measureCalls } from './calls'
 import { caseOf } from './cases'
 import { caseLabel } from './label'
-import { bestOf, machineFacts, measurePeaks, resultFile } from './machine'
+import { machineFacts, resultFile } from './machine'
 import { measureBeside } from './peers/beside'
 import { openPeer } from './peers/open'
 import { type Measured, measureCase } from './measure'
 import { benchPage } from './page'
+import { bestOf, measurePeaks } from './peaks'
 import type { BenchMachine, BenchReport, CaseReport } from './report'
 import { type BenchOp, type BenchOptions, type BenchSettings, benchOps, lengthsOf, settingsOf } from './request'
 import { roofline } from './roofline'
 import { terminalReport } from './terminal'
 
 const now = () => performance.now() / 1000
+
+/** Of the time for all of it: for the peaks before the cases, and again after them. */
+const peakShare = 1 / 8
+const mostPeakSeconds = 5
+/** A case that takes no more than this share of an equal part of the whole time is measured whatever those before it took. */
+const sureShare = 1 / 2
 
 /** Share of a case's time for the package alone; what is left goes to the rounds beside a peer. */
 const alone = 0.3
@@ -48,19 +55,20 @@ async function bench(ops: readonly BenchOp[], options: BenchOptions, settings: B
   const notes: string[] = []
   try {
     progress.phase('measuring the machine')
-    const peakSeconds = Math.min(4, options.seconds / 16)
+    const peakSeconds = Math.min(mostPeakSeconds, options.seconds * peakShare)
     const facts = machineFacts(device)
     const before = { ...facts, peaks: await measurePeaks(device, peakSeconds, notes) }
     const wanted = ops.length === 0 ? benchOps : benchOps.filter((op) => ops.includes(op))
     const planned = wanted.flatMap((op) => lengthsOf(op, options).map((length) => caseOf[op](settings, length)))
-    // An eighth is left for what follows; each case gets an equal share of what the ones before it left over.
-    const last = end - options.seconds / 8
+    // Room is left for what follows; each case gets an equal share of what the ones before it left over.
+    const last = end - peakSeconds - options.seconds / 16
+    const sure = (options.seconds / planned.length) * sureShare
     const measured: Measured[] = []
     for (const [i, entry] of planned.entries()) {
       announce(progress, caseLabel(entry), (now() - began) / options.seconds)
       const share = (last - now()) / (planned.length - i)
       const deadline = now() + share * (peer && entry.attention ? alone : 1)
-      const result = await measureCase(entry, settings, before, { rounds: options.rounds, deadline, last })
+      const result = await measureCase(entry, settings, before, { rounds: options.rounds, deadline, last, sure })
       if (typeof result === 'string') {
         notes.push(`${caseLabel(entry)} was left out of the ${options.seconds} s for measuring: ${result}. More time: --seconds.`)
         continue

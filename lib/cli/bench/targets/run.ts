@@ -11,8 +11,9 @@ import { plainTable } from '../../report/plain-table'
 import { colorsFor } from '../../style'
 import { measureCalls } from '../calls'
 import { caseOf } from '../cases'
-import { bestOf, machineFacts, measurePeaks, resultFile } from '../machine'
+import { machineFacts, resultFile } from '../machine'
 import { type Measured, measureCase } from '../measure'
+import { bestOf, measurePeaks } from '../peaks'
 import { measureBeside } from '../peers/beside'
 import { openPeer } from '../peers/open'
 import type { BenchMachine } from '../report'
@@ -51,7 +52,7 @@ export async function runTargets(options: TargetsOptions): Promise<void> {
     const facts = machineFacts(info)
     let machine: BenchMachine = { ...facts, peaks: await measurePeaks(info, peakSeconds, notes) }
     const each = options.seconds / (targets.length + 2 + (peer ? sweep.length : 0))
-    const budget = () => ({ rounds: options.rounds, deadline: now() + each, last: now() + 20 * each })
+    const budget = () => ({ rounds: options.rounds, deadline: now() + each, last: now() + 20 * each, sure: each })
     const measured = new Map<string, Measured>()
     for (const target of targets) {
       progress.phase(target.name)
