@@ -11,6 +11,7 @@ namespace attn {
 enum class ProbeKind {
   kMultiplyAdd,  // float32 multiply-adds on registers alone
   kBf16Dot,      // pairs of bfloat16 products added to float32, on registers alone
+  kBf16Tile,     // products of bfloat16 tiles added to float32 ones, on tile registers alone
   kRead,         // streaming reads of a buffer, added up
 };
 

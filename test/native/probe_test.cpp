@@ -3,6 +3,7 @@
 #include "core/probe.h"
 
 #include "check.h"
+#include "cpu/kernels/probe_tile.h"
 #include "ops_support.h"
 
 namespace attn::test {
@@ -14,13 +15,13 @@ Tensor words(std::int64_t count, std::uint32_t factor) {
   return make_tensor(DType::kInt32, {count}, values);
 }
 
-/// Calls fn(name) with each probe of this machine alone in the list: they are no kernels, so they cannot be forced by name.
+/// Calls fn(name) with each probe of an instruction set alone in the list: they are no kernels, so they cannot be forced by name.
 void for_each_probe(const std::function<void(const std::string&)>& fn) {
   register_test_kernels();
   std::vector<Kernel<ProbeProblem>>& rows = kernels_of<ProbeProblem>(DeviceType::kCpu);
   const std::vector<Kernel<ProbeProblem>> all = rows;
   for (const Kernel<ProbeProblem>& row : all) {
-    if (!row.info.unusable.empty()) continue;
+    if (!row.info.unusable.empty() || row.reject(row, {})) continue;
     rows = {row};
     fn(row.info.name);
   }
@@ -75,6 +76,23 @@ TEST(probe_counts_its_bf16_dot_products_or_says_why_not) {
     CHECK_EQUAL(result->checksum, result->work);
   } else {
     CHECK(refusal.find("baseline has no dot product of bfloat16") != std::string::npos);
+  }
+}
+
+TEST(probe_counts_its_bf16_tile_products_or_says_why_not) {
+  register_test_kernels();
+  for (int threads : {1, inline_backend().num_threads()}) {
+    for (std::int64_t rounds : {std::int64_t{1}, std::int64_t{77}, std::int64_t{100'000}}) {
+      std::shared_ptr<const ProbeResult> result;
+      const std::string refusal = error_of([&] { result = probe(inline_backend(), ProbeKind::kBf16Tile, threads, rounds, nullptr); });
+      CHECK_EQUAL(refusal.empty(), cpu::bf16_tile_missing() == nullptr);
+      if (refusal.empty()) {
+        CHECK_EQUAL(result->work, 8.0 * threads * 6 * 16 * 16 * 64 * static_cast<double>(rounds));
+        CHECK_EQUAL(result->checksum, result->work);
+      } else {
+        CHECK(refusal.find(std::string("probe_tile: ") + cpu::bf16_tile_missing()) != std::string::npos);
+      }
+    }
   }
 }
 

@@ -11,8 +11,9 @@ namespace {
 ProbeKind kind_named(const std::string& name) {
   if (name == "multiplyAdd") return ProbeKind::kMultiplyAdd;
   if (name == "bf16Dot") return ProbeKind::kBf16Dot;
+  if (name == "bf16Tile") return ProbeKind::kBf16Tile;
   if (name == "read") return ProbeKind::kRead;
-  fail_argument(ErrorCode::kInvalidArgument, "kind", "'multiplyAdd', 'bf16Dot' or 'read'", "'" + name + "'");
+  fail_argument(ErrorCode::kInvalidArgument, "kind", "'multiplyAdd', 'bf16Dot', 'bf16Tile' or 'read'", "'" + name + "'");
 }
 
 Napi::Value probe_(const Napi::CallbackInfo& info) {

@@ -6,6 +6,7 @@
 
 #include "core/registry.h"
 #include "cpu/kernels/probe_rows.h"
+#include "cpu/kernels/probe_tile.h"
 #include "cpu/kernels/register_ops.h"
 
 namespace attn::cpu {
@@ -15,6 +16,7 @@ namespace {
 constexpr std::int64_t kTasksPerThread = 8;
 
 std::optional<std::string> reject(const Kernel<ProbeProblem>& self, const ProbeProblem& problem) {
+  if (problem.kind == ProbeKind::kBf16Tile) return "multiplies no tiles";
   if (problem.kind != ProbeKind::kBf16Dot) return std::nullopt;
   if (!static_cast<const ProbeTable*>(self.table)->bf16_dot) return std::string(self.info.arch) + " has no dot product of bfloat16";
 #ifdef __x86_64__
@@ -23,16 +25,25 @@ std::optional<std::string> reject(const Kernel<ProbeProblem>& self, const ProbeP
   return std::nullopt;
 }
 
-void count_chains(const ProbeTable& table, const ProbeProblem& problem, Execution& execution) {
+std::optional<std::string> reject_tile(const Kernel<ProbeProblem>&, const ProbeProblem& problem) {
+  if (problem.kind != ProbeKind::kBf16Tile) return "multiplies tiles only";
+  if (const char* reason = bf16_tile_missing()) return reason;
+  return std::nullopt;
+}
+
+/// `chains(rounds)` counts its steps; a round is `steps` of them, a step adds `products`.
+template <class Chains>
+void count(const ProbeProblem& problem, Execution& execution, std::int64_t steps, int products, Chains chains) {
   const std::int64_t tasks = kTasksPerThread * execution.num_threads;
   std::atomic<double> sum{0};  // of integers: the order does not matter
-  execution.parallel_for(tasks, [&](std::int64_t, int) {
-    sum += problem.kind == ProbeKind::kBf16Dot ? table.bf16_dot(problem.rounds) : table.multiply_add(problem.rounds, 1, 1);
-  });
-  // A chain's step is two operations, with pairs four.
-  const double factor = problem.kind == ProbeKind::kBf16Dot ? 4 : 2;
-  problem.result->checksum = factor * sum;
-  problem.result->work = factor * static_cast<double>(tasks * problem.rounds * table.steps);
+  execution.parallel_for(tasks, [&](std::int64_t, int) { sum += chains(problem.rounds); });
+  problem.result->checksum = 2.0 * products * sum;
+  problem.result->work = 2.0 * products * static_cast<double>(tasks * problem.rounds * steps);
+}
+
+void count_chains(const ProbeTable& table, const ProbeProblem& problem, Execution& execution) {
+  if (problem.kind == ProbeKind::kBf16Dot) return count(problem, execution, table.steps, 2, table.bf16_dot);
+  count(problem, execution, table.steps, 1, [&](std::int64_t rounds) { return table.multiply_add(rounds, 1, 1); });
 }
 
 void read_passes(const ProbeTable& table, const ProbeProblem& problem, Execution& execution) {
@@ -50,11 +61,20 @@ void read_passes(const ProbeTable& table, const ProbeProblem& problem, Execution
   problem.result->work = static_cast<double>(words) * 4 * static_cast<double>(problem.rounds);
 }
 
+template <class Work>
+void timed(const ProbeProblem& problem, Work work) {
+  const auto began = std::chrono::steady_clock::now();
+  work();
+  problem.result->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
 void run(const Kernel<ProbeProblem>& self, const ProbeProblem& problem, Execution& execution) {
   const ProbeTable& table = *static_cast<const ProbeTable*>(self.table);
-  const auto began = std::chrono::steady_clock::now();
-  (problem.kind == ProbeKind::kRead ? read_passes : count_chains)(table, problem, execution);
-  problem.result->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  timed(problem, [&] { (problem.kind == ProbeKind::kRead ? read_passes : count_chains)(table, problem, execution); });
+}
+
+void run_tile(const Kernel<ProbeProblem>&, const ProbeProblem& problem, Execution& execution) {
+  timed(problem, [&] { count(problem, execution, kTileSteps, kTileProducts, bf16_tile); });
 }
 
 }  // namespace
@@ -66,6 +86,11 @@ void register_probes() {
       .push_back({.info = cpu_kernel("probe", "probe", #isa, mask_of(DType::kInt32), "-"), .reject = reject, .run = run, .table = &isa::kProbeTable});
   ATTN_FOR_EACH_ISA(ATTN_REGISTER)
 #undef ATTN_REGISTER
+  KernelInfo info;
+  info.name = "probe_tile";
+  info.op = "probe";
+  info.dtypes = mask_of(DType::kInt32);
+  kernels_of<ProbeProblem>(DeviceType::kCpu).push_back({.info = info, .reject = reject_tile, .run = run_tile});
 }
 
 }  // namespace attn::cpu
