@@ -122,9 +122,10 @@ export interface Addon {
   pagedGather(pages: TensorHandle, pageList: Int32Array, begin: number, end: number): TensorHandle
 
   /** Measures the machine (native/core/probe.h). `rounds`: passes over the int32 buffer, or operations per chain, up to 4,194,304. */
-  probe(device: string, kind: 'multiplyAdd' | 'bf16Dot' | 'bf16Tile' | 'read', threads: number, rounds: number, buffer: TensorHandle | null): Promise<NativeProbe>
+  probe(device: string, kind: NativeProbeKind, threads: number, rounds: number, buffer: TensorHandle | null): Promise<NativeProbe>
 }
 
+export type NativeProbeKind = 'multiplyAdd' | 'bf16Dot' | 'bf16Tile' | 'read'
 export interface NativeProbe {
   /** Of the work alone, on the queue. */
   seconds: number

@@ -5,7 +5,7 @@
 const fs = require('node:fs')
 const path = require('node:path')
 const { callRows, caseColumns, caseRow, peakRows, peerColumns, peerRows } = require('../dist/cli/bench/rows.js')
-const { sweepColumns, sweepRows, targetColumns, targetRows } = require('../dist/cli/bench/targets/rows.js')
+const { sweepColumns, sweepRows, targetColumns, targetRows, unfusedColumns, unfusedRows } = require('../dist/cli/bench/targets/rows.js')
 
 const root = path.join(__dirname, '..')
 const file = path.join(root, 'docs', 'benchmarks.md')
@@ -32,12 +32,13 @@ function section(report) {
 }
 
 function targetsSection(report) {
-  const { machine, date, sweep, package: { version } } = report
+  const { machine, date, sweep, unfused, package: { version } } = report
   const facts = `Version ${version}, ${date.slice(0, 10)}, node ${machine.node}, ${machine.platform}, load before ${machine.load.toFixed(1)}.`
   const tables = [
     table(['', '1 thread', 'all threads', ''], peakRows(machine)),
     table(targetColumns, targetRows(report)),
     ...(sweep.length === 0 ? [] : [`Beside onnxruntime ${versionOf(sweep)}:\n\n${table(sweepColumns, sweepRows(sweep))}`]),
+    ...(unfused ? [`Beside the unfused composition, ${unfused.dtype}, ${unfused.threads} threads:\n\n${table(unfusedColumns, unfusedRows(unfused))}`] : []),
   ]
   return `### Targets: ${machine.name}, ${machine.arch}, ${machine.threads} threads\n\n${facts}\n\n${tables.join('\n')}`
 }

@@ -1,6 +1,8 @@
+import { kernels } from '../../lib'
 import { caseOf } from '../../lib/cli/bench/cases'
 import { type BenchOptions, type BenchSettings, benchOps, settingsOf } from '../../lib/cli/bench/request'
-import { roofline } from '../../lib/cli/bench/roofline'
+import { bestOf } from '../../lib/cli/bench/peaks'
+import { type Work, computePeakOf, roofline } from '../../lib/cli/bench/roofline'
 import { judge } from '../../lib/cli/verify/case'
 import { settledMemory } from '../support/memory'
 
@@ -46,11 +48,44 @@ test('counts are those of the shapes', () => {
   expect(counts('append', 3)).toEqual({ flops: 0, bytes: 2 * 4 * batch * 3 * kvHeads * (qk + vo) })
 })
 
-test('the roofline is the peak that takes longest', () => {
+describe('the roofline', () => {
   const rate = (all: number) => ({ one: all, all })
-  const machine = { cacheBytes: 1000, peaks: { multiplyAdd: rate(100), bf16Dot: { absent: 'none' }, memoryRead: rate(10), cacheRead: rate(50) } }
-  expect(roofline(machine, 1000, 10)).toEqual({ bound: 'compute', seconds: 10 })
-  expect(roofline(machine, 0, 250)).toEqual({ bound: 'cache', seconds: 5 })
-  expect(roofline(machine, 0, 251)).toEqual({ bound: 'memory', seconds: 25.1 })
-  expect(roofline({ ...machine, cacheBytes: null }, 0, 250)).toEqual({ bound: 'memory', seconds: 25 })
+  const peaks = { multiplyAdd: rate(100), bf16Dot: rate(200), bf16Tile: rate(1000), memoryRead: rate(10), cacheRead: rate(50) }
+  const machine = { cacheBytes: 1000, peaks }
+  const work = (flops: number, bytes: number, changes: Partial<Work> = {}): Work => ({ flops, bytes, compute: 'multiplyAdd', cold: false, ...changes })
+
+  test('is the peak that takes longest', () => {
+    expect(roofline(machine, work(1000, 10))).toEqual({ bound: 'compute', seconds: 10 })
+    expect(roofline(machine, work(1000, 10, { compute: 'bf16Tile' }))).toEqual({ bound: 'compute', seconds: 1 })
+    expect(roofline(machine, work(0, 250))).toEqual({ bound: 'cache', seconds: 5 })
+    expect(roofline(machine, work(0, 251))).toEqual({ bound: 'memory', seconds: 25.1 })
+    expect(roofline(machine, work(0, 250, { cold: true }))).toEqual({ bound: 'memory', seconds: 25 })
+    expect(roofline({ ...machine, cacheBytes: null }, work(0, 250))).toEqual({ bound: 'memory', seconds: 25 })
+    expect(roofline({ cacheBytes: null, peaks: { matmul: { all: 100 }, copy: { all: 20 } } }, work(10, 250, { compute: 'matmul' }))).toEqual({ bound: 'memory', seconds: 12.5 })
+  })
+
+  test('holds a kernel against the peak of its own instructions', () => {
+    const names = kernels().filter(({ device }) => device === 'cpu')
+    for (const { name, arch } of names) {
+      expect(computePeakOf([name], peaks)).toBe({ amx: 'bf16Tile', avx512bf16: 'bf16Dot' }[arch] ?? 'multiplyAdd')
+    }
+    expect(computePeakOf([], peaks)).toBe('multiplyAdd')
+    expect(computePeakOf([], { matmul: { all: 1 } })).toBe('matmul')
+  })
+})
+
+test('of two measurements of the machine each number is the better one', () => {
+  const absent = { absent: 'none' }
+  expect(bestOf({ multiplyAdd: { one: 1, all: 5 }, bf16Tile: absent, copy: { all: 3 } }, { multiplyAdd: { one: 2, all: 4 }, bf16Tile: absent, copy: { all: 2 } })).toEqual({
+    multiplyAdd: { one: 2, all: 5 }, bf16Tile: absent, copy: { all: 3 },
+  })
+})
+
+test('a cold case is repeated in other memory with the same numbers', () => {
+  for (const op of benchOps) {
+    using opened = caseOf[op](settings, 9).open()
+    using again = opened.again()
+    expect(judge(again.check()).failure).toBeUndefined()
+    again.run()
+  }
 })

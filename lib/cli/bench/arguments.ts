@@ -1,5 +1,5 @@
 import { Argument, type Command, Option } from 'commander'
-import { parseCount, parseLengths, parseRatio, parseSeconds } from '../options'
+import { parseBytes, parseCount, parseLengths, parseRatio, parseSeconds } from '../options'
 import { defaultPreset, presetNames } from '../presets'
 import { peerNames } from './peers/peer'
 import { benchOps, computeDTypes } from './request'
@@ -18,12 +18,15 @@ export function addBenchOptions(command: Command): Command {
     .option('--batch <count>', 'sequences at once', parseCount, 1)
     .option('--page-size <tokens>', 'tokens of a cache page (default: 16, and 64 for MLA)', parseCount)
     .option('--no-causal', 'prefills without a mask')
+    .option('--cold', 'repeat each call in other memory, so that no cache holds its data')
     .addOption(new Option('--dtype <name>', 'of all tensors').choices(computeDTypes).default('float32'))
     .optionsGroup('Measuring:')
     .option('--device <id>', 'device to measure', 'cpu')
     .option('--threads <count>', 'threads of the CPU device (default: all cores)', parseCount)
     .option('--rounds <count>', 'rounds per case, at most', parseCount, 20)
     .option('--seconds <budget>', 'time for all of it: what does not fit is left out and named', parseSeconds, 40)
+    .option('--peak-matmul <width>', "square matrices for a GPU's peak (default: 8192)", parseCount)
+    .option('--peak-copy <size>', "bytes for a GPU's copy bandwidth (default: 1GiB)", parseBytes)
     .addOption(new Option('--peer <library>', 'time prefill and decode beside it: onnxruntime (onnxruntime-node) or torch (a python3)').choices(peerNames))
     .optionsGroup('Output:')
     .option('--html <file>', 'also write a page with charts that needs no network')
@@ -40,5 +43,6 @@ export function addTargetsOptions(command: Command): Command {
     .option('--rounds <count>', 'rounds per case, at most', parseCount, 20)
     .option('--seconds <budget>', 'time for all of it, about', parseSeconds, 60)
     .option('--peer', 'also a sweep of shapes beside onnxruntime-node', false)
+    .option('--unfused <program>', 'also the sweep of build/Release/attn_tests beside the unfused composition: a minute more')
     .option('--save', 'also write bench/results/<machine>-targets.json under the current folder')
 }

@@ -8,23 +8,32 @@ import { rmsNorm } from '../../ops/rms-norm'
 import { rope } from '../../ops/rope'
 import { Tensor } from '../../tensor/tensor'
 import { spreadOf } from '../compare/spread'
-import { CaseTensors } from './case'
-import type { CallCosts, Lateness } from './report'
+import { prefillCase } from './attention-cases'
+import { type BenchCase, CaseTensors } from './case'
+import type { BenchMachine, CallCosts, Lateness } from './report'
 import type { BenchSettings } from './request'
+import { anyPeakOf, rateOf } from './roofline'
 
 const enqueued = 1000
+/** Where a device takes long over them, an op gets so many seconds, but no fewer calls than this. */
+const enqueueSeconds = 0.5
+const fewestEnqueued = 100
 /** The queue is drained between so many calls: memory of a long queue would be measured otherwise. */
 const drainEvery = 50
 const reads = 300
 const prefillTokens = 2000
+const mostPrefillSeconds = 8
+/** Of the peak, when nothing has been timed yet. */
+const pessimism = 0.1
 const timerMs = 1
 
 const now = () => performance.now() / 1000
 
-export async function measureCalls(settings: BenchSettings): Promise<CallCosts> {
+export async function measureCalls(settings: BenchSettings, machine: Pick<BenchMachine, 'peaks'>): Promise<CallCosts> {
   const tensors = new CaseTensors(settings)
   try {
-    return { enqueue: await enqueueTimes(tensors, settings), read: await readTime(tensors), ...(await timers(tensors, settings)) }
+    const prefill = prefillCase(settings, prefillLength(settings, machine))
+    return { enqueue: await enqueueTimes(tensors, settings), read: await readTime(tensors), ...(await timers(prefill, settings)) }
   } finally {
     tensors.dispose()
     await devices.synchronize(settings.device)
@@ -50,7 +59,8 @@ async function enqueueTimes(tensors: CaseTensors, { device }: BenchSettings): Pr
   for (const [name, call] of Object.entries(ops)) {
     const samples: number[] = []
     const outs: Disposable[] = []
-    for (let i = 1; i <= enqueued; ++i) {
+    const end = now() + enqueueSeconds
+    for (let i = 1; i <= enqueued && (i <= fewestEnqueued || now() < end); ++i) {
       const began = now()
       const out = call()
       samples.push(now() - began)
@@ -75,23 +85,27 @@ async function readTime(tensors: CaseTensors): Promise<number> {
   return spreadOf(samples).median
 }
 
+/** 2,000 tokens; half of them, or half of that, where the device would take seconds. */
+function prefillLength(settings: BenchSettings, { peaks }: Pick<BenchMachine, 'peaks'>): number {
+  const seconds = (tokens: number) => prefillCase(settings, tokens).flops / rateOf(peaks, anyPeakOf(peaks)) / pessimism
+  let tokens = prefillTokens
+  while (tokens > 1 && seconds(tokens) > mostPrefillSeconds) tokens = Math.floor(tokens / 2)
+  return tokens
+}
+
 /** Timers of 1 ms one after the other: how much later than that they fire. */
-async function timers(tensors: CaseTensors, settings: BenchSettings): Promise<Pick<CallCosts, 'timerIdle' | 'timerPrefill'>> {
-  const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, device } = settings
-  const q = tensors.normal([batch, prefillTokens, numQoHeads, headDimQk])
-  const k = tensors.normal([batch, prefillTokens, numKvHeads, headDimQk])
-  const v = tensors.normal([batch, prefillTokens, numKvHeads, headDimVo])
-  const out = tensors.out([batch, prefillTokens, numQoHeads, headDimVo])
+async function timers(prefill: BenchCase, { device }: BenchSettings): Promise<Pick<CallCosts, 'timerIdle' | 'timerPrefill'>> {
+  using opened = prefill.open()
   await devices.synchronize(device)
   const began = now()
   const timerIdle = await lateness(() => now() - began > 0.2)
   const started = now()
-  flashAttention(q, k, v, { causal: true, out })
+  opened.run()
   let seconds = 0
   const finished = devices.synchronize(device).then(() => { seconds = now() - started })
   const during = await lateness(() => seconds > 0)
   await finished
-  return { timerIdle, timerPrefill: { ...during, tokens: prefillTokens, seconds } }
+  return { timerIdle, timerPrefill: { ...during, tokens: prefill.length, seconds } }
 }
 
 async function lateness(done: () => boolean): Promise<Lateness> {

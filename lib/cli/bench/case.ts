@@ -19,23 +19,31 @@ export interface BenchCase {
 export interface OpenCase extends Disposable {
   /** Enqueues one call. */
   readonly run: () => void
+  /** The same case in other memory, with the same numbers. */
+  readonly again: () => OpenCase
   /** Sampled rows of one more call beside float64 loops. */
   readonly check: () => readonly Check[]
 }
 
-/** The tensors of one case: made from consecutive seeds, given back together. */
+/** The tensors of one case: made from consecutive seeds or copied from those of an equal case, given back together. */
 export class CaseTensors {
   readonly #kept: Disposable[] = []
+  readonly #normals: FloatTensor[] = []
   readonly #settings: BenchSettings
-  #seed = 1
+  readonly #from: CaseTensors | undefined
 
-  constructor(settings: BenchSettings) {
+  constructor(settings: BenchSettings, from?: CaseTensors) {
     this.#settings = settings
+    this.#from = from
   }
 
   normal(shape: readonly number[]): FloatTensor {
     const { dtype, device } = this.#settings
-    return this.keep(Tensor.randn(shape, { dtype, device, seed: this.#seed++ }))
+    // To copy takes a fraction of what random numbers take.
+    const equal = this.#from === undefined ? undefined : this.#from.#normals[this.#normals.length]
+    const made = equal?.contiguous() ?? Tensor.randn(shape, { dtype, device, seed: this.#normals.length + 1 })
+    this.#normals.push(this.keep(made))
+    return made
   }
 
   out(shape: readonly number[]): FloatTensor {
@@ -54,10 +62,12 @@ export class CaseTensors {
 }
 
 /** Makes a case; what was made before an error is given back. */
-export function openCase(settings: BenchSettings, make: (tensors: CaseTensors) => Omit<OpenCase, typeof Symbol.dispose>): OpenCase {
-  const tensors = new CaseTensors(settings)
+export function openCase(
+  settings: BenchSettings, make: (tensors: CaseTensors) => Omit<OpenCase, 'again' | typeof Symbol.dispose>, from?: CaseTensors,
+): OpenCase {
+  const tensors = new CaseTensors(settings, from)
   try {
-    return { ...make(tensors), [Symbol.dispose]: () => { tensors.dispose() } }
+    return { ...make(tensors), again: () => openCase(settings, make, tensors), [Symbol.dispose]: () => { tensors.dispose() } }
   } catch (error) {
     tensors.dispose()
     throw error

@@ -24,9 +24,10 @@ export function lastCacheBytes(): number | null {
   return cacheLevels()[0] ?? null
 }
 
-export function machineFacts({ id, name, arch: isa, units, totalMemory }: DeviceInfo): Omit<BenchMachine, 'peaks'> {
+export function machineFacts({ id, type, name, arch: isa, units, totalMemory }: DeviceInfo): Omit<BenchMachine, 'peaks'> {
   return {
-    device: id, name, arch: isa, threads: units, totalMemory, cacheBytes: lastCacheBytes(), node: process.versions.node, platform: `${platform}-${arch}`,
+    device: id, name, arch: isa, threads: units, totalMemory,
+    cacheBytes: type === 'cpu' ? lastCacheBytes() : null, node: process.versions.node, platform: `${platform}-${arch}`,
     load: loadavg()[0] ?? 0,
   }
 }

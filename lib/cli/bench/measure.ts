@@ -8,18 +8,20 @@ import type { BenchCase, OpenCase } from './case'
 import { caseLabel } from './label'
 import type { BenchMachine, CaseReport } from './report'
 import type { BenchSettings } from './request'
-import { roofline } from './roofline'
+import { anyPeakOf, roofline } from './roofline'
 
 /** A sample is as many calls as take this long, enqueued one after the other and waited for once. */
 const sampleSeconds = 0.005
 const maxCalls = 1000
+/** With `cold`, a case is repeated in as much memory as this at least, and twice the last cache level. */
+const leastCold = 2 ** 28
 /** A case that would take longer than what is left at this share of the peak is not begun. */
 const pessimism = 0.1
 
 const now = () => performance.now() / 1000
 
 /** What follows from the case and its time alone; rates and shares need the machine's peaks of the whole run. */
-export type Measured = Omit<CaseReport, 'flopRate' | 'byteRate' | 'bound' | 'share' | 'relative'>
+export type Measured = Omit<CaseReport, 'flopRate' | 'byteRate' | 'bound' | 'compute' | 'share' | 'relative'>
 
 /** In the clock's seconds, but for `rounds` and `sure`. */
 export interface CaseBudget {
@@ -34,22 +36,31 @@ export interface CaseBudget {
 
 /** Checks, then times one case until `deadline`; a text says why it was left out. */
 export async function measureCase(bench: BenchCase, settings: BenchSettings, machine: BenchMachine, budget: CaseBudget): Promise<Measured | string> {
-  const expected = roofline(machine, bench.flops, bench.bytes).seconds / pessimism
+  const { cold } = settings
+  const expected = roofline(machine, { flops: bench.flops, bytes: bench.bytes, compute: anyPeakOf(machine.peaks), cold }).seconds / pessimism
   if (expected > budget.sure && now() + expected > budget.last) return `would take about ${Math.ceil(expected)} s`
   const opened = bench.open()
+  const places = [opened]
   try {
     const outcome = judge(opened.check())
     if (outcome.failure !== undefined) throw new CommandError(`${caseLabel(bench)} computes wrongly: ${outcome.failure}`)
     const kernels = await kernelsOf(opened, settings)
     const first = await timed(opened, settings)
     const calls = Math.min(maxCalls, Math.max(1, Math.ceil(sampleSeconds / first)))
+    // Until a place has its turn again, the others have taken the caches.
+    const numPlaces = cold ? Math.ceil(Math.max(leastCold, 2 * (machine.cacheBytes ?? 0)) / bench.bytes) : 1
+    while (places.length < numPlaces) places.push(opened.again())
+    await devices.synchronize(settings.device)
+    let turn = 0
     const sample = async () => {
       const began = now()
-      for (let call = 0; call < calls; ++call) opened.run()
+      for (let call = 0; call < calls; ++call) places[turn++ % numPlaces]!.run()
       await devices.synchronize(settings.device)
       return now() - began
     }
-    let taken = await sample() // does not count
+    let taken = NaN
+    // Does not count: at least a sample, and every place once.
+    do taken = await sample(); while (turn < numPlaces)
     const deadline = Math.min(budget.last, budget.deadline)
     const samples: number[] = []
     while (samples.length === 0 || (samples.length < budget.rounds && now() + taken < deadline)) {
@@ -60,7 +71,7 @@ export async function measureCase(bench: BenchCase, settings: BenchSettings, mac
       op: bench.op, length: bench.length, kernels, flops: bench.flops, bytes: bench.bytes, time: spreadOf(samples), calls, errorShare: outcome.share,
     }
   } finally {
-    opened[Symbol.dispose]()
+    for (const place of places) place[Symbol.dispose]()
     await devices.synchronize(settings.device)
   }
 }

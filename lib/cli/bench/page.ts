@@ -2,9 +2,9 @@ import { bytes } from '../report/format'
 import { chartPage, escape, figure, notesSection } from '../report/page'
 import { pageScript } from './page-script'
 import { caseLabel } from './label'
-import { callRows, caseColumns, caseRow, peakRows, peerColumns, peerRows } from './rows'
-import type { BenchReport, CaseReport } from './report'
-import { isRate } from './roofline'
+import { callRows, caseColumns, caseRow, peakRows, peakTitles, peerColumns, peerRows } from './rows'
+import type { BenchReport, CaseReport, ComputePeak, MemoryPeak, Peaks } from './report'
+import { rateOf } from './roofline'
 
 /** The result as one self-contained page. */
 export function benchPage(report: BenchReport): string {
@@ -50,11 +50,9 @@ function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
   const ops = [...new Set(cases.map(({ op }) => op))]
   const counted = cases.filter(({ flops }) => flops > 0)
   const intensity = (entry: (typeof cases)[number]) => entry.flops / entry.bytes
-  const spread = counted.map(intensity)
-  const ridge = peaks.multiplyAdd.all / peaks.memoryRead.all
-  const x = counted.length === 0 ? [] : [...new Set([...spread, ridge, Math.min(...spread, ridge) / 2, Math.max(...spread, ridge) * 2])].sort((a, b) => a - b)
-  const roof = (bandwidth: number) => x.map((at) => Math.min(peaks.multiplyAdd.all, at * bandwidth) / 1e9)
-  const cache = isRate(peaks.cacheRead) ? [roof(peaks.cacheRead.all)] : []
+  const roofs = roofsOf(peaks, counted)
+  const spread = [...counted.map(intensity), ...roofs.map(({ compute, memory }) => compute / memory)]
+  const x = counted.length === 0 ? [] : [...new Set([...spread, Math.min(...spread) / 2, Math.max(...spread) * 2])].sort((a, b) => a - b)
   const compared = cases.filter(({ peer }) => peer !== undefined)
   const lengths = [...new Set(cases.map(({ length }) => length))].sort((a, b) => a - b)
   const at = (name: string, find: (entry: (typeof cases)[number]) => boolean) => cases.find((entry) => entry.op === name && find(entry))
@@ -74,8 +72,18 @@ function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
       ],
     }),
     ops,
-    roofs: ['peak from memory', ...cache.map(() => 'peak from cache')],
-    roofline: [x, roof(peaks.memoryRead.all), ...cache, ...ops.map(rate)],
+    roofs: roofs.map(({ label }) => label),
+    roofline: [x, ...roofs.map(({ compute, memory }) => x.map((value) => Math.min(compute, value * memory) / 1e9)), ...ops.map(rate)],
     speed: [lengths, ...ops.map(share)],
   }
+}
+
+/** Each peak that a case was held against, as far as memory feeds it; the highest one from the cache as well. */
+function roofsOf(peaks: Peaks, cases: readonly CaseReport[]) {
+  const used = [...new Set(cases.map(({ compute }) => compute))].sort((a, b) => rateOf(peaks, b) - rateOf(peaks, a))
+  const roofs = (computes: readonly ComputePeak[], memories: readonly MemoryPeak[]) => computes.flatMap((compute) => memories.flatMap((memory) => {
+    if (rateOf(peaks, memory) === 0) return []
+    return [{ label: `${peakTitles[compute]}, ${peakTitles[memory]}`, compute: rateOf(peaks, compute), memory: rateOf(peaks, memory) }]
+  }))
+  return [...roofs(used, ['memoryRead', 'copy']), ...roofs(used.slice(0, 1), ['cacheRead'])]
 }

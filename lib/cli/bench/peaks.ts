@@ -1,15 +1,14 @@
 import { performance } from 'node:perf_hooks'
 import type { DeviceInfo } from '../../devices'
 import { UnsupportedError } from '../../errors'
-import { invoke, native, type TensorHandle } from '../../native'
+import { invoke, native, type NativeProbeKind as Kind, type TensorHandle } from '../../native'
 import { dtypeCode } from '../../tensor/dtype'
 import { CommandError } from '../command-error'
 import { bytes } from '../report/format'
+import { type GpuSizes, measureGpuPeaks } from './gpu-peaks'
 import { cacheLevels } from './machine'
-import type { Absent, Peaks, Rate } from './report'
+import type { Absent, PeakName, Peaks, Rate } from './report'
 import { isRate } from './roofline'
-
-type Kind = Parameters<typeof native.probe>[1]
 
 const samples = 5
 /** Seconds. */
@@ -24,36 +23,43 @@ const memoryShare = 0.25
 
 const now = () => performance.now() / 1000
 
-/** Measures the peaks of the device on one thread and on all that it computes with, in about `seconds`. */
-export async function measurePeaks(device: DeviceInfo, seconds: number, notes: string[]): Promise<Peaks> {
+/** Measures the peaks of the device in about `seconds`. What is noteworthy goes to `notes`. */
+export async function measurePeaks(device: DeviceInfo, settings: GpuSizes, seconds: number, notes: string[]): Promise<Peaks> {
+  return device.type === 'cpu' ? await measureCpuPeaks(device, seconds, notes) : await measureGpuPeaks(device, seconds, settings)
+}
+
+/** Measures the peaks of the CPU on one thread and on all that it computes with, in about `seconds`. */
+async function measureCpuPeaks(device: DeviceInfo, seconds: number, notes: string[]): Promise<Peaks> {
   const began = now()
   // Half of the time for memory, whose buffer has to be made, the rest in equal parts; at least one sample each, whatever that takes.
   const until = (share: number) => began + share * seconds
-  const registers = (kind: Kind, share: number) => rateOf(device, kind, null, 0, until(share))
-  const multiplyAdd = await registers('multiplyAdd', 1 / 6)
-  const bf16Dot = await registers('bf16Dot', 2 / 6).catch((error: unknown): Absent => {
-    if (error instanceof UnsupportedError) return { absent: error.rejected.find(({ kernel }) => kernel === `probe_${device.arch}`)?.reason ?? error.message }
-    throw error
+  const registers = (kind: Kind, share: number) => rateOf(device, kind, null, 0, until(share)).catch((error: unknown): Absent => {
+    if (!(error instanceof UnsupportedError)) throw error
+    const probes = kind === 'bf16Tile' ? ['probe_tile'] : [`probe_${device.arch}`]
+    return { absent: error.rejected.find(({ kernel }) => probes.includes(kernel))?.reason ?? error.message }
   })
+  const multiplyAdd = await registers('multiplyAdd', 1 / 8)
+  const bf16Dot = await registers('bf16Dot', 2 / 8)
+  const bf16Tile = await registers('bf16Tile', 3 / 8)
   const [last, beforeLast] = cacheLevels()
   return {
-    multiplyAdd,
-    bf16Dot,
+    multiplyAdd, bf16Dot, bf16Tile,
     cacheRead: last === undefined
       ? { absent: 'the system does not tell the size of the last cache level' }
-      : await readRate(device, cacheBuffer(last, beforeLast, device.units), until(3 / 6)),
+      : await readRate(device, cacheBuffer(last, beforeLast, device.units), until(1 / 2)),
     memoryRead: await readRate(device, memoryBuffer(last ?? 0, device.freeMemory, seconds / 2, notes), until(1)),
   }
 }
 
 /** Of two measurements the better one, number by number: neighbours on the machine only ever take. */
 export function bestOf(a: Peaks, b: Peaks): Peaks {
-  const best = <R extends Rate | Absent>(x: R, y: R): R =>
-    isRate(x) && isRate(y) ? { ...x, one: Math.max(x.one, y.one), all: Math.max(x.all, y.all) } : x
-  return {
-    multiplyAdd: best(a.multiplyAdd, b.multiplyAdd), bf16Dot: best(a.bf16Dot, b.bf16Dot),
-    memoryRead: best(a.memoryRead, b.memoryRead), cacheRead: best(a.cacheRead, b.cacheRead),
+  const most = (x: number | undefined, y: number | undefined) => (x === undefined || y === undefined ? x : Math.max(x, y))
+  const best = (x: Rate | Absent, y: Rate | Absent | undefined): Rate | Absent => {
+    if (!isRate(x) || !isRate(y)) return x
+    const one = most(x.one, y.one)
+    return { ...(one !== undefined && { one }), all: Math.max(x.all, y.all) }
   }
+  return Object.fromEntries((Object.entries(a) as [PeakName, Rate | Absent][]).map(([name, rate]) => [name, best(rate, b[name])]))
 }
 
 /** Too large for the caches of the cores, and far below a last level of which a virtual machine may have only a part. */

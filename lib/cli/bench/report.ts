@@ -2,25 +2,25 @@ import type { Spread } from '../compare/report'
 import type { PeerReport } from './peers/peer'
 import type { BenchOp, BenchSettings } from './request'
 
-/** The best of several samples, per second; on one thread and on all. */
+/** The best of several samples, per second; on one thread, where the device counts threads, and on all. */
 export interface Rate {
-  readonly one: number
+  readonly one?: number
   readonly all: number
 }
 export interface Absent {
   readonly absent: string
 }
 
-/** What the machine can do at most, measured in the same run. */
-export interface Peaks {
-  /** float32 operations; a multiply-add is two. Kernels compute in float32, whatever the dtype. */
-  readonly multiplyAdd: Rate
-  readonly bf16Dot: Rate | Absent
-  /** Bytes read from a buffer that the last cache level cannot hold, as far as time and memory allow. */
-  readonly memoryRead: Rate
-  /** Bytes read from a buffer that only the last cache level holds. */
-  readonly cacheRead: Rate | Absent
-}
+/** Operations per second; a multiply-add is two. */
+export const computePeaks = ['multiplyAdd', 'bf16Dot', 'bf16Tile', 'matmul'] as const
+export type ComputePeak = (typeof computePeaks)[number]
+/** Bytes per second. */
+export const memoryPeaks = ['memoryRead', 'cacheRead', 'copy'] as const
+export type MemoryPeak = (typeof memoryPeaks)[number]
+export type PeakName = ComputePeak | MemoryPeak
+
+/** What the machine can do at most, measured in the same run: `matmul` and `copy` on a GPU, the others on the CPU. docs/benchmarks.md defines them. */
+export type Peaks = { readonly [name in PeakName]?: Rate | Absent }
 
 export interface BenchMachine {
   readonly device: string
@@ -56,6 +56,8 @@ export interface CaseReport {
   readonly flopRate: number
   readonly byteRate: number
   readonly bound: Bound
+  /** The peak that the operations are held against: that of the instructions of the kernels that ran. */
+  readonly compute: ComputePeak
   /** The least time that the peaks allow over the median. */
   readonly share: number
   /** Largest error of the sampled rows over what rounding explains. */

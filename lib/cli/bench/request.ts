@@ -26,6 +26,10 @@ export interface BenchOptions {
   readonly threads?: number
   readonly rounds: number
   readonly seconds: number
+  readonly cold?: true
+  readonly peakMatmul?: number
+  /** Bytes. */
+  readonly peakCopy?: number
   readonly json?: true
   readonly html?: string
   readonly save?: true
@@ -52,6 +56,11 @@ export interface BenchSettings {
   readonly qkNopeHeadDim: number
   readonly qkRopeHeadDim: number
   readonly vHeadDim: number
+  /** Each call finds its data in memory and not in a cache. */
+  readonly cold: boolean
+  /** What the peaks of a GPU are measured with: width of a square matrix, bytes of a copy. */
+  readonly peakMatmul: number
+  readonly peakCopy: number
 }
 
 /** Short enough for the whole tour within a minute on two cores; decoding is about the longer ones. */
@@ -82,8 +91,12 @@ export function settingsOf(options: BenchOptions, device: DeviceId): BenchSettin
     preset: options.preset, dtype: options.dtype, device, batch: options.batch, causal: options.causal, hiddenSize: grouped.hiddenSize,
     numQoHeads, numKvHeads, headDimQk, headDimVo: options.headDimVo ?? headDimQk, pageSize, mlaPageSize: options.pageSize ?? 64,
     kvLoraRank: latent.kvLoraRank, qkNopeHeadDim: latent.qkNopeHeadDim, qkRopeHeadDim: latent.qkRopeHeadDim, vHeadDim: latent.vHeadDim,
+    cold: options.cold ?? false, peakMatmul: options.peakMatmul ?? defaultPeakMatmul, peakCopy: options.peakCopy ?? defaultPeakCopy,
   }
 }
+
+const defaultPeakMatmul = 8192
+const defaultPeakCopy = 2 ** 30
 
 /** The largest divisor of `count` that is not above `most`. */
 function divisorBelow(count: number, most: number): number {

@@ -1,7 +1,7 @@
 import { exact, seconds, short, spread, times } from '../report/format'
 import { caseLabel } from './label'
 import type { PairedTimes } from './peers/peer'
-import type { Absent, BenchMachine, CallCosts, CaseReport, Rate } from './report'
+import { type BenchMachine, type Bound, type CallCosts, type CaseReport, type ComputePeak, type PeakName, computePeaks, memoryPeaks } from './report'
 import { isRate } from './roofline'
 
 // The numbers as text: the terminal, the page and docs/benchmarks.md show the same.
@@ -14,15 +14,25 @@ export function percent(share: number): string {
   return `${share < 0.0995 ? (share * 100).toPrecision(2) : Math.round(share * 100)}%`
 }
 
+export const peakTitles: Readonly<Record<PeakName, string>> = {
+  multiplyAdd: 'float32 multiply-add', bf16Dot: 'bfloat16 dot product', bf16Tile: 'bfloat16 tile product', matmul: 'bfloat16 matrix product',
+  memoryRead: 'memory read', cacheRead: 'last cache level read', copy: 'memory copy',
+}
+
+/** Peaks that this device does not have, or that were not measured at the time, have no line. */
 export function peakRows({ peaks }: Pick<BenchMachine, 'peaks'>): string[][] {
-  const row = (title: string, rate: Rate | Absent, unit: string) =>
-    isRate(rate) ? [title, giga(rate.one), giga(rate.all), unit] : [title, '–', '–', `absent: ${rate.absent}`]
-  return [
-    row('float32 multiply-add', peaks.multiplyAdd, 'GFLOP/s'),
-    row('bfloat16 dot product', peaks.bf16Dot, 'GFLOP/s'),
-    row('memory read', peaks.memoryRead, 'GB/s'),
-    row('last cache level read', peaks.cacheRead, 'GB/s'),
-  ]
+  const rows = (names: readonly PeakName[], unit: string) => names.flatMap((name) => {
+    const rate = peaks[name]
+    if (rate === undefined) return []
+    if (!isRate(rate)) return [[peakTitles[name], '–', '–', `absent: ${rate.absent}`]]
+    return [[peakTitles[name], rate.one === undefined ? '–' : giga(rate.one), giga(rate.all), unit]]
+  })
+  return [...rows(computePeaks, 'GFLOP/s'), ...rows(memoryPeaks, 'GB/s')]
+}
+
+/** Results up to 2026-11-23 do not name the peak: there was one. */
+export function boundText({ bound, compute }: { readonly bound: Bound; readonly compute?: ComputePeak }): string {
+  return bound !== 'compute' || compute === undefined ? bound : peakTitles[compute]
 }
 
 const isCompared = (cases: readonly CaseReport[]): boolean => cases.some((entry) => entry.relative !== undefined)
@@ -36,7 +46,7 @@ export function caseRow(entry: CaseReport, cases: readonly CaseReport[]): string
   return [
     caseLabel(entry), entry.kernels.join(' + '), seconds(entry.time.median), spread(entry.time),
     entry.flops === 0 ? '–' : giga(entry.flopRate), giga(entry.byteRate),
-    percent(entry.share), entry.bound, ...(isCompared(cases) ? [entry.relative === undefined ? '–' : entry.relative.toFixed(2)] : []),
+    percent(entry.share), boundText(entry), ...(isCompared(cases) ? [entry.relative === undefined ? '–' : entry.relative.toFixed(2)] : []),
   ]
 }
 

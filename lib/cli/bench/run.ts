@@ -18,7 +18,7 @@ import { benchPage } from './page'
 import { bestOf, measurePeaks } from './peaks'
 import type { BenchMachine, BenchReport, CaseReport } from './report'
 import { type BenchOp, type BenchOptions, type BenchSettings, benchOps, lengthsOf, settingsOf } from './request'
-import { roofline } from './roofline'
+import { computePeakOf, roofline } from './roofline'
 import { terminalReport } from './terminal'
 
 const now = () => performance.now() / 1000
@@ -57,7 +57,7 @@ async function bench(ops: readonly BenchOp[], options: BenchOptions, settings: B
     progress.phase('measuring the machine')
     const peakSeconds = Math.min(mostPeakSeconds, options.seconds * peakShare)
     const facts = machineFacts(device)
-    const before = { ...facts, peaks: await measurePeaks(device, peakSeconds, notes) }
+    const before = { ...facts, peaks: await measurePeaks(device, settings, peakSeconds, notes) }
     const wanted = ops.length === 0 ? benchOps : benchOps.filter((op) => ops.includes(op))
     const planned = wanted.flatMap((op) => lengthsOf(op, options).map((length) => caseOf[op](settings, length)))
     // Room is left for what follows; each case gets an equal share of what the ones before it left over.
@@ -79,23 +79,24 @@ async function bench(ops: readonly BenchOp[], options: BenchOptions, settings: B
       measured.push(typeof beside === 'object' ? { ...result, peer: beside } : result)
     }
     announce(progress, 'measuring calls', (now() - began) / options.seconds)
-    const calls = await measureCalls(settings)
+    const calls = await measureCalls(settings, before)
     announce(progress, 'measuring the machine again', (now() - began) / options.seconds)
-    const machine = { ...facts, peaks: bestOf(before.peaks, await measurePeaks(device, peakSeconds, [])) }
-    const cases = measured.map((entry) => caseReport(entry, machine, baseline))
+    const machine = { ...facts, peaks: bestOf(before.peaks, await measurePeaks(device, settings, peakSeconds, [])) }
+    const cases = measured.map((entry) => caseReport(entry, machine, settings, baseline))
     return { package: packageFacts(), date: new Date().toISOString(), machine, settings, cases, calls, notes }
   } finally {
     progress.stop()
   }
 }
 
-function caseReport(measured: Measured, machine: BenchMachine, baseline: Baseline | undefined): CaseReport {
-  const { op, length, flops, bytes, time } = measured
-  const least = roofline(machine, flops, bytes)
+function caseReport(measured: Measured, machine: BenchMachine, { cold }: BenchSettings, baseline: Baseline | undefined): CaseReport {
+  const { op, length, flops, bytes, time, kernels } = measured
+  const compute = computePeakOf(kernels, machine.peaks)
+  const least = roofline(machine, { flops, bytes, compute, cold })
   const share = least.seconds / time.median
   const relative = baseline && relativeTo(baseline, { op, length, share })
   return {
-    ...measured, flopRate: flops / time.median, byteRate: bytes / time.median, bound: least.bound, share, ...(relative !== undefined && { relative }),
+    ...measured, flopRate: flops / time.median, byteRate: bytes / time.median, bound: least.bound, compute, share, ...(relative !== undefined && { relative }),
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Spread } from '../../compare/report'
 import type { PeerReport } from '../peers/peer'
-import type { BenchMachine, Bound } from '../report'
+import type { BenchMachine, Bound, ComputePeak } from '../report'
+import type { UnfusedReport } from './unfused'
 
 export interface TargetResult {
   readonly name: string
@@ -13,6 +14,11 @@ export interface TargetResult {
   readonly target: string
   /** What was measured, in the same words. */
   readonly measured: string
+  /** Of the least time that the peak of the kernel's own instructions and the bandwidths allow. */
+  readonly share: number
+  readonly compute: ComputePeak
+  /** Of the bfloat16 tile product peak, for bfloat16 where the processor has it: beside what was asked for, which is lower. */
+  readonly tileShare?: number
   readonly met: boolean
 }
 export interface SweepResult {
@@ -29,10 +35,12 @@ export interface TargetsReport {
   readonly date: string
   readonly machine: BenchMachine
   readonly targets: readonly TargetResult[]
-  /** The time of one thread over that of two. */
-  readonly speedup: Spread
+  /** By target: the time of one thread over that of two. */
+  readonly speedups: Readonly<Record<string, Spread>>
   /** Seconds from the call of an op to its return. */
   readonly enqueue: Readonly<Record<string, number>>
   readonly sweep: readonly SweepResult[]
+  /** With --unfused: what `attn_tests --sweep` printed. */
+  readonly unfused?: UnfusedReport
   readonly notes: readonly string[]
 }
