@@ -59,12 +59,25 @@ export function checkOneOf<T extends string>(argument: string, value: unknown, a
   return value as T
 }
 
-/** int32 numbers from an array or typed array: every item an integer from `min` to `max`. */
+/** int32 numbers from an array or typed array, copied: every item an integer from `min` to `max`. */
 export function checkIntegers(argument: string, values: unknown, min: number, max: number, length?: number): Int32Array {
   const list = values as ArrayLike<unknown> | null | undefined
   if (typeof list !== 'object' || list === null || !Number.isInteger(list.length) || list.length < 0) fail(argument, 'an array of integers', values)
   if (length !== undefined && list.length !== length) throw new ArgumentError(argument, `${length} integers`, `${list.length}`)
   const out = new Int32Array(list.length)
-  for (let i = 0; i < list.length; ++i) out[i] = checkInteger(`${argument}[${i}]`, list[i], min, max)
+  for (let i = 0; i < list.length; ++i) out[i] = checkItem(argument, i, list[i], min, max)
   return out
+}
+
+/** The same without a copy where it is an Int32Array already: for the addon, which copies at once, and whose core checks its copy. */
+export function checkHostIntegers(argument: string, values: unknown, min: number, max: number): Int32Array {
+  if (!ArrayBuffer.isView(values) || Object.prototype.toString.call(values) !== '[object Int32Array]') return checkIntegers(argument, values, min, max)
+  const list = values as Int32Array
+  for (let i = 0; i < list.length; ++i) checkItem(argument, i, list[i], min, max)
+  return list
+}
+
+/** The name of an item is made only where it is wrong: batches are long. */
+function checkItem(argument: string, i: number, value: unknown, min: number, max: number): number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max ? value : checkInteger(`${argument}[${i}]`, value, min, max)
 }

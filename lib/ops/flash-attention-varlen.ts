@@ -1,4 +1,4 @@
-import { checkIntegers } from '../check'
+import { checkHostIntegers } from '../check'
 import { invoke, native } from '../native'
 import { handleOf, type FloatTensor } from '../tensor/tensor'
 import { attentionKeys, attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
@@ -30,8 +30,8 @@ export function flashAttentionVarlen<L extends boolean = false>(
 ): AttentionResult<L> {
   const [qHandle, kHandle, vHandle] = [handleOf('q', q), handleOf('k', k), handleOf('v', v)]
   const nativeOptions = attentionOptions(options, { causal: false }, keys)
-  const qoIndptr = checkIntegers('options.qoIndptr', (options as Partial<typeof options> | undefined)?.qoIndptr, 0, 0x7fffffff)
-  const kvIndptr = checkIntegers('options.kvIndptr', (options as Partial<typeof options> | undefined)?.kvIndptr, 0, 0x7fffffff)
+  const qoIndptr = checkHostIntegers('options.qoIndptr', (options as Partial<typeof options> | undefined)?.qoIndptr, 0, 0x7fffffff)
+  const kvIndptr = checkHostIntegers('options.kvIndptr', (options as Partial<typeof options> | undefined)?.kvIndptr, 0, 0x7fffffff)
   const result = invoke(() => native.flashAttentionVarlen(qHandle, kHandle, vHandle, qoIndptr, kvIndptr, ...nativeOptions))
   return attentionResult(result, q, v.shape.at(-1)!, options)
 }

@@ -1,7 +1,7 @@
 import { fail } from '../check'
 import { ArgumentError } from '../errors'
 import { invoke, native } from '../native'
-import { fromHandle, handleOf, type FloatTensor, type Tensor } from '../tensor/tensor'
+import { fromHandle, handleOf, plainHandleOf, type FloatTensor, type Tensor } from '../tensor/tensor'
 
 export interface AttentionState {
   /** [batch, qoLen, numQoHeads, headDimVo], or [totalQo, numQoHeads, headDimVo]. */
@@ -27,8 +27,9 @@ export interface AttentionState {
 export function mergeStates(states: readonly AttentionState[]): AttentionState {
   if (!Array.isArray(states)) fail('states', 'an array of states', states)
   if (states.length === 0) throw new ArgumentError('states', 'at least one state', 'none')
-  const outs = states.map((state, i) => handleOf(`states[${i}].out`, (state as AttentionState | undefined)?.out))
-  const lses = states.map((state, i) => handleOf(`states[${i}].lse`, (state as AttentionState | undefined)?.lse))
+  const given = states as readonly (AttentionState | undefined)[]
+  const outs = given.map((state, i) => plainHandleOf(state?.out) ?? handleOf(`states[${i}].out`, state?.out))
+  const lses = given.map((state, i) => plainHandleOf(state?.lse) ?? handleOf(`states[${i}].lse`, state?.lse))
   const [out, lse] = invoke(() => native.mergeStates(outs, lses))
   const first = states[0]! as AttentionState
   return {

@@ -283,6 +283,12 @@ export function checkTensor(argument: string, value: unknown): Tensor {
   return value as Tensor
 }
 
+/** The handle of a live tensor that wraps no host memory; else undefined: handleOf says what is wrong, if anything is. Builds no texts. */
+export function plainHandleOf(value: unknown): TensorHandle | undefined {
+  const facts = typeof value === 'object' && value !== null ? factsOf(value) : undefined
+  return facts === undefined || facts.wrapped !== undefined || (value as Tensor).disposed ? undefined : facts.handle
+}
+
 export function handleOf(argument: string, value: unknown): TensorHandle {
   return factsOf(checkTensor(argument, value))!.handle
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/queued_work.h"
 #include "core/registry.h"
 #include "core/tensor.h"
 
@@ -31,10 +32,10 @@ class EnqueuedCall {
     const int threads = backend_.num_threads();
     const std::int64_t bytes = static_cast<std::int64_t>(workspace(problem, threads));
     backend_.enqueue(bytes, threads, current_cancel_flag(),
-                     [kernel, problem = std::move(problem), keep = std::move(keep), host = std::move(host)](Execution& execution) {
+                     QueuedWork{[kernel, problem = std::move(problem), keep = HeldStorages(std::move(keep)), host = std::move(host)](Execution& execution) {
                        kernel->run(*kernel, problem, execution);
                        count_run(kernel->info.name);
-                     });
+                     }});
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/queued_work.h"
 #include "core/tensor.h"
 
 namespace attn {
@@ -14,7 +15,7 @@ struct MergeProblem {
     TensorView out;  // [batch, len, heads, dim], last axis stride 1
     TensorView lse;  // [batch, heads, len] float32
   };
-  std::vector<State> states;
+  std::vector<State, WorkAllocator<State>> states;
   State result;
   std::int64_t batch = 0, len = 0, heads = 0, dim = 0;  // packed rows are a batch of 1
 };

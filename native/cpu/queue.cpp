@@ -7,6 +7,8 @@
 #include <exception>
 #include <utility>
 
+#include "cpu/spin.h"
+
 namespace attn::cpu {
 namespace {
 
@@ -50,13 +52,17 @@ std::uint64_t Queue::enqueue(std::int64_t workspace_bytes, int threads, CancelFl
   std::unique_lock lock(mutex_);
   if (!started_) start_thread();
   items_.push_back({workspace_bytes, threads, std::move(cancel), std::move(work)});
+  waiting_.store(items_.size(), std::memory_order_release);
   const std::uint64_t number = ++enqueued_;
   if (!started_) {  // no thread to be had: the caller's own does the work
     while (running_) finished_.wait(lock);
     while (!items_.empty()) run_next(lock);
     return number;
   }
-  if (!running_) added_.notify_one();
+  // To wake a thread costs the caller more than all the rest of an op: only where it does sleep, and not into a held lock.
+  const bool wake = std::exchange(asleep_, false);
+  lock.unlock();
+  if (wake) added_.notify_one();
   return number;
 }
 
@@ -117,6 +123,7 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
   running_ = true;
   Item item = std::move(items_.front());
   items_.pop_front();
+  waiting_.store(items_.size(), std::memory_order_release);
   running_cancel_ = item.cancel;
   lock.unlock();
   std::string failure;
@@ -142,10 +149,19 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
 void* Queue::main(void* queue) {
   Queue& self = *static_cast<Queue*>(queue);
   std::unique_lock lock(self.mutex_);
+  const auto added = [&] { return self.waiting_.load(std::memory_order_acquire) > 0; };
   for (;;) {
+    if (self.items_.empty()) {
+      // The steps of a layer follow each other within microseconds.
+      lock.unlock();
+      spin_until(added);
+      lock.lock();
+    }
     while (self.items_.empty() || self.running_) {
       if (self.items_.empty()) {
+        self.asleep_ = true;
         self.added_.wait(lock);
+        self.asleep_ = false;
       } else {
         self.finished_.wait(lock);
       }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -45,6 +47,8 @@ class Queue {
   std::mutex mutex_;
   std::condition_variable added_, finished_;
   std::deque<Item> items_;
+  std::atomic<std::size_t> waiting_{0};  // items_.size(), for looks without the lock
+  bool asleep_ = false;                  // the queue's thread is, until added_
   std::uint64_t enqueued_ = 0, done_ = 0;
   bool running_ = false, started_ = false;
   CancelFlag running_cancel_;  // of the item that runs

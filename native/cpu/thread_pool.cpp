@@ -3,37 +3,9 @@
 #include <sched.h>
 #include <signal.h>
 
-#include <chrono>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "cpu/spin.h"
 
 namespace attn::cpu {
-namespace {
-
-void pause_briefly() {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-/// Spins for at most about 100 µs; true when `done` came true.
-template <class Done>
-bool spin_until(Done done) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
-  do {
-    for (int i = 0; i < 64; ++i) {
-      if (done()) return true;
-      pause_briefly();
-    }
-  } while (std::chrono::steady_clock::now() < deadline);
-  return false;
-}
-
-}  // namespace
 
 int usable_processors() {
   cpu_set_t cpus;

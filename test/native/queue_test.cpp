@@ -1,6 +1,7 @@
 // The in-order queue and the thread pool under it, without a kernel.
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
@@ -85,6 +86,26 @@ TEST(queue_lets_go_of_an_item_before_it_counts_as_done) {
     device.queue.wait_for(item);
     CHECK_EQUAL(held.use_count(), 1);
   }
+}
+
+TEST(queue_runs_what_is_added_while_somebody_waits_for_another_item) {
+  Device device;
+  device.queue.wait_for(device.enqueue([](Execution&) {}));
+  int ran = 0;
+  for (int i = 0; i < 30; ++i) {
+    // Long enough for the queue's thread to fall asleep: it is this thread then that runs the first item, and the other one
+    // finds nothing to do, until the second item comes.
+    usleep(1000);
+    std::atomic<bool> second{false};
+    device.queue.wait_for(device.enqueue([&](Execution&) {
+      usleep(2000);
+      device.enqueue([&](Execution&) { second = true; });
+    }));
+    for (int wait = 0; wait < 20'000 && !second; ++wait) usleep(100);  // and nobody waits for this one
+    ran += second;
+    device.queue.wait_for(device.queue.last_enqueued());
+  }
+  CHECK_EQUAL(ran, 30);
 }
 
 TEST(queue_keeps_the_first_failure_until_it_is_cleared) {

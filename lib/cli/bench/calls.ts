@@ -1,20 +1,17 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { devices } from '../../devices'
-import { flashAttention } from '../../ops/flash-attention'
-import { linear } from '../../ops/linear'
-import { mergeStates } from '../../ops/merge-states'
-import { rmsNorm } from '../../ops/rms-norm'
-import { rope } from '../../ops/rope'
-import { Tensor } from '../../tensor/tensor'
 import { spreadOf } from '../compare/spread'
 import { prefillCase } from './attention-cases'
 import { type BenchCase, CaseTensors } from './case'
+import { smallCalls } from './enqueue-ops'
 import type { BenchMachine, CallCosts, Lateness } from './report'
 import type { BenchSettings } from './request'
 import { anyPeakOf, rateOf } from './roofline'
 
 const enqueued = 1000
+/** The same function in the interpreter, and compiled, are two things: so many calls come before those that count. */
+const warmUp = 1000
 /** Where a device takes long over them, an op gets so many seconds, but no fewer calls than this. */
 const enqueueSeconds = 0.5
 const fewestEnqueued = 100
@@ -40,34 +37,22 @@ export async function measureCalls(settings: BenchSettings, machine: Pick<BenchM
   }
 }
 
-async function enqueueTimes(tensors: CaseTensors, { device }: BenchSettings): Promise<Record<string, number>> {
-  const [q, row, weight] = [tensors.normal([1, 1, 1, 8]), tensors.normal([1, 8]), tensors.normal([8, 8])]
-  const scale = tensors.normal([8])
-  const lse = tensors.keep(Tensor.zeros([1, 1, 1], { device }))
-  const ops: Readonly<Record<string, () => Disposable>> = {
-    flashAttention: () => flashAttention(q, q, q).out,
-    mergeStates: () => {
-      const merged = mergeStates([{ out: q, lse }, { out: q, lse }])
-      merged.lse.dispose()
-      return merged.out
-    },
-    rope: () => rope(q, { interleaved: false }),
-    rmsNorm: () => rmsNorm(row, scale),
-    linear: () => linear(row, weight),
-  }
+async function enqueueTimes(tensors: CaseTensors, settings: BenchSettings): Promise<Record<string, number>> {
   const medians: Record<string, number> = {}
-  for (const [name, call] of Object.entries(ops)) {
+  for (const [name, call] of Object.entries(smallCalls(tensors, settings))) {
     const samples: number[] = []
-    const outs: Disposable[] = []
-    const end = now() + enqueueSeconds
-    for (let i = 1; i <= enqueued && (i <= fewestEnqueued || now() < end); ++i) {
+    const made: (readonly Disposable[])[] = []
+    const middle = now() + enqueueSeconds / 2
+    const end = middle + enqueueSeconds / 2
+    for (let i = 1; i <= warmUp + enqueued && (samples.length < fewestEnqueued || now() < end); ++i) {
       const began = now()
-      const out = call()
-      samples.push(now() - began)
-      outs.push(out)
+      const outs = call()
+      const seconds = now() - began
+      if (i > warmUp || began > middle) samples.push(seconds)
+      made.push(outs)
       if (i % drainEvery !== 0) continue
-      await devices.synchronize(device)
-      for (const done of outs.splice(0)) done[Symbol.dispose]()
+      await devices.synchronize(settings.device)
+      for (const done of made.splice(0).flat()) done[Symbol.dispose]()
     }
     medians[name] = spreadOf(samples).median
   }

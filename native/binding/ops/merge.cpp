@@ -11,6 +11,7 @@ std::vector<Tensor> tensors(const Args& args, std::size_t i, const char* name) {
   if (!args.value(i).IsArray()) fail_argument(ErrorCode::kInvalidArgument, name, "an array of tensors", "another value");
   const Napi::Array array = args.value(i).As<Napi::Array>();
   std::vector<Tensor> out;
+  out.reserve(array.Length());
   for (std::uint32_t k = 0; k < array.Length(); ++k) out.push_back(unwrap_handle(name, array.Get(k)));
   return out;
 }

@@ -42,7 +42,7 @@ float& lse_of(const TensorView& lse, std::int64_t b, std::int64_t i, std::int64_
 float seen(float lse) { return lse == kInfinity ? -kInfinity : lse; }
 
 void merge_row(const MergeTable& table, const MergeProblem& problem, std::int64_t b, std::int64_t i, std::int64_t head, Scratch scratch) {
-  const std::vector<MergeProblem::State>& states = problem.states;
+  const auto& states = problem.states;
   float max = -kInfinity;
   for (const MergeProblem::State& state : states) max = std::fmax(max, seen(lse_of(state.lse, b, i, head)));
   const double origin = max == -kInfinity ? 0 : max;  // -inf - -inf would be NaN
