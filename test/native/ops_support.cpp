@@ -14,12 +14,16 @@
 #include "core/rms_norm.h"
 #include "core/rope.h"
 #include "cpu/kernels/linear_tile.h"
+#include "cpu/kernels/linear_tile_bf16.h"
 #include "cpu/kernels/merge_rows.h"
 #include "cpu/kernels/register_ops.h"
 #include "cpu/kernels/rms_norm_rows.h"
 #include "cpu/kernels/rope_rows.h"
 #include "threads.h"
 
+namespace attn::cpu::widebf16 {
+extern const LinearBf16Table kLinearBf16Table;
+}
 namespace attn::cpu::wide {
 extern const LinearTable kLinearTable;
 extern const RmsNormTable kRmsNormTable;
@@ -64,15 +68,19 @@ class InlineBackend : public Backend {
   int threads_ = 2;
 };
 
-/// A row like the first one of its op, with the functions that were compiled for the 16-lane test instruction set.
+/// A row like the last one of its op, with the functions that were compiled for the 16-lane test instruction set.
 template <class Problem>
 void register_wide(const std::string& name, const void* table) {
-  Kernel<Problem> kernel = kernels_of<Problem>(DeviceType::kCpu)[0];
+  Kernel<Problem> kernel = kernels_of<Problem>(DeviceType::kCpu).back();
   kernel.info.name = name;
   kernel.info.arch = "wide";
   kernel.info.unusable.clear();
   kernel.table = table;
   register_kernel(std::move(kernel));
+}
+
+void register_bf16(const std::string& name, const cpu::LinearBf16Table* table) {
+  register_kernel(cpu::linear_bf16_kernel({name, "linear", DeviceType::kCpu, "widebf16", mask_of(DType::kBFloat16), "-", ""}, table));
 }
 
 /// Calls fn(offset in elements) for every element in row-major order.
@@ -167,6 +175,11 @@ void register_test_kernels() {
   static const bool once = [] {
     cpu::register_op_kernels();
     register_wide<LinearProblem>("linear_wide", &cpu::wide::kLinearTable);
+    register_bf16("linear_widebf16", &cpu::widebf16::kLinearBf16Table);
+    // Where it can run but is not chosen, it is tested all the same.
+#if defined(__x86_64__)
+    if (cpu::processor_has("avx512bf16")) register_bf16("linear_insisted_avx512bf16", &cpu::avx512bf16::kLinearBf16Table);
+#endif
     register_wide<RmsNormProblem>("rms_norm_wide", &cpu::wide::kRmsNormTable);
     register_wide<RopeProblem>("rope_wide", &cpu::wide::kRopeTable);
     register_wide<MergeProblem>("merge_wide", &cpu::wide::kMergeTable);

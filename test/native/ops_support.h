@@ -36,12 +36,12 @@ std::string error_of(const std::function<void()>& fn);
 
 void register_test_kernels();
 
-/// Calls fn(name) with each kernel of the op that this machine has forced in turn.
+/// Calls fn(name) with each kernel of the op that this machine has forced in turn: those for all compute dtypes, or those for `dtypes` alone.
 template <class Problem>
-void for_each_kernel(const std::function<void(const std::string&)>& fn) {
+void for_each_kernel(const std::function<void(const std::string&)>& fn, DTypeMask dtypes = kComputeDTypes) {
   register_test_kernels();
   for (const Kernel<Problem>& kernel : kernels_of<Problem>(DeviceType::kCpu)) {
-    if (!kernel.info.unusable.empty()) continue;
+    if (!kernel.info.unusable.empty() || (kernel.info.dtypes & kComputeDTypes) != dtypes) continue;
     force_kernel(kernel.info.name);
     fn(kernel.info.name);
     force_kernel("");

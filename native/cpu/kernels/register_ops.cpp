@@ -3,6 +3,7 @@
 namespace attn::cpu {
 
 void register_op_kernels() {
+  register_linear_bf16_kernels();  // before the others: the first that takes a problem runs
   register_linear_kernels();
   register_rms_norm_kernels();
   register_rope_kernels();

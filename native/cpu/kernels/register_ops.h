@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/dtype.h"
+#include "core/linear.h"
 #include "core/registry.h"
 #include "cpu/isa.h"
 
@@ -14,6 +15,7 @@ namespace attn::cpu {
 
 void register_op_kernels();
 
+void register_linear_bf16_kernels();
 void register_linear_kernels();
 void register_rms_norm_kernels();
 void register_rope_kernels();
@@ -21,6 +23,9 @@ void register_merge_kernels();
 void register_copy_kernels();
 void register_randn_kernels();
 void register_paged_kv_kernels();
+/// A row of linear for products of bfloat16 with the functions of one instruction set.
+struct LinearBf16Table;
+Kernel<LinearProblem> linear_bf16_kernel(const KernelInfo& info, const LinearBf16Table* table);
 /// Measurements of the machine (core/probe.h).
 void register_probes();
 
