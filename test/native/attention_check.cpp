@@ -39,8 +39,9 @@ std::vector<Isa> usable_isas() {
 std::vector<Isa> bf16_isas() {
   const AttentionFunctions rest = usable_isas().back().functions;
   std::vector<Isa> all{{"widebf16", {cpu::widebf16::attention_bf16, cpu::widebf16::attention_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}}};
-#define ATTN_ADD(isa) \
-  if (cpu::processor_has(#isa)) all.push_back({#isa, {cpu::isa::attention_bf16, cpu::isa::attention_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}});
+#define ATTN_ADD(isa)           \
+  if (cpu::processor_has(#isa)) \
+    all.push_back({#isa, {cpu::isa::attention_bf16, cpu::isa::attention_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}});
   ATTN_FOR_EACH_BF16_ISA(ATTN_ADD)
 #undef ATTN_ADD
   return all;

@@ -8,10 +8,10 @@ import { join } from 'node:path'
 
 const root = join(__dirname, '..', '..')
 const build = ['cmake-js', 'cmake'].map((name) => join(root, 'build', name, 'CMakeFiles')).find((folder) => existsSync(folder))!
-const isas = readdirSync(build).map((name) => /^attn_(avx512|avx2|baseline|neon)\.dir$/.exec(name)?.[1]).filter((isa) => isa !== undefined)
+const isas = readdirSync(build).map((name) => /^attn_(amx|avx512bf16|avx512|avx2|baseline|neon)\.dir$/.exec(name)?.[1]).filter((isa) => isa !== undefined)
 
 test('there are objects of every instruction set', () => {
-  expect(isas.sort()).toEqual(process.arch === 'x64' ? ['avx2', 'avx512', 'baseline'] : process.arch === 'arm64' ? ['baseline', 'neon'] : ['baseline'])
+  expect(isas.sort()).toEqual(process.arch === 'x64' ? ['amx', 'avx2', 'avx512', 'avx512bf16', 'baseline'] : process.arch === 'arm64' ? ['baseline', 'neon'] : ['baseline'])
   expect(isas.map((isa) => objectsOf(isa).length > 0)).toEqual(isas.map(() => true))
 })
 

@@ -176,6 +176,7 @@ const single = { numQoHeads: 8, numKvHeads: 1, headDimQk: 128, headDimVo: 128 }
 
 export const flashAttentionCases: readonly Case[] = [
   attentionCase('causal GQA, 37 queries over 61 keys', 11, 'dense', grouped, inOrder([37, 61], [37, 61]), { causal: true }),
+  attentionCase('causal GQA, 90 queries over 300 keys', 18, 'dense', grouped, inOrder([90, 300]), { causal: true }),
   attentionCase('rows that see no key', 12, 'dense', grouped, inOrder([9, 5]), { causal: true }),
   attentionCase('window, softcap, ALiBi and sinks at odd dims', 13, 'dense', odd, inOrder([19, 83]), {
     causal: true, windowLeft: 21, logitSoftcap: 5, alibi: true, sinks: true,

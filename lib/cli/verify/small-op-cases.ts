@@ -73,6 +73,7 @@ export const linearCases: readonly Case[] = [
   linearCase('7 rows, 33 features to 19, with a bias', 41, 7, 33, 19, true),
   linearCase('1 row, 512 features to 130', 42, 1, 512, 130, false),
   linearCase('70 rows, 300 features to 96', 43, 70, 300, 96, false),
+  linearCase('70 rows, 544 features to 96, with a bias', 45, 70, 544, 96, true),
   perHeadCase(44),
 ]
 

@@ -160,7 +160,8 @@ class ColumnTask {
       last[i] = static_cast<std::int32_t>(seen.end);
       lanes.whole = lanes.whole && seen.begin <= begin && seen.end >= end;
       const std::int64_t of_head = t_.row_begin + r;
-      const LogitRow options = logit_row(p_, span_, of_head / p_.group_size, t_.kv_head * static_cast<std::int64_t>(p_.group_size) + of_head % p_.group_size, block_);
+      const LogitRow options =
+          logit_row(p_, span_, of_head / p_.group_size, t_.kv_head * static_cast<std::int64_t>(p_.group_size) + of_head % p_.group_size, block_);
       slope[i] = options.slope;
       diagonal[i] = options.diagonal;
     }

@@ -65,9 +65,9 @@ void enter_bf16(const char* isa, const AttentionFunctions* functions) {
 }  // namespace
 
 void register_attention_kernels() {
-#define ATTN_ENTER(isa)                                                                                                        \
+#define ATTN_ENTER(isa)                                                                                                         \
   static constexpr AttentionFunctions isa##_functions{isa::attention_bf16, isa::attention_bf16_scratch, avx512::attention_rows, \
-                                                      avx512::attention_rows_scratch, avx512::write_attention_row};            \
+                                                      avx512::attention_rows_scratch, avx512::write_attention_row};             \
   enter_bf16(#isa, &isa##_functions);
   ATTN_FOR_EACH_BF16_ISA(ATTN_ENTER)
 #undef ATTN_ENTER

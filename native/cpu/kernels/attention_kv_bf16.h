@@ -8,9 +8,7 @@
 namespace attn::cpu::ATTN_ISA {
 
 ATTN_INLINE std::int64_t part_depth(std::int64_t dim) { return round_up(dim, kDepthStep); }
-ATTN_INLINE std::int64_t query_depth(const AttentionProblem& p) {
-  return part_depth(p.q[0].dim) + (p.num_parts == 2 ? part_depth(p.q[1].dim) : 0);
-}
+ATTN_INLINE std::int64_t query_depth(const AttentionProblem& p) { return part_depth(p.q[0].dim) + (p.num_parts == 2 ? part_depth(p.q[1].dim) : 0); }
 /// Features of the accumulator, and of packed values.
 ATTN_INLINE std::int64_t value_cols(const AttentionProblem& p) { return round_up(p.head_dim_vo, kPanelCols); }
 

@@ -6,8 +6,8 @@
 namespace attn::cpu {
 namespace {
 
-constexpr std::int64_t kMinRows = 12;   // fewer read the weights once and compute little: the kernels for float32 do
-constexpr std::int64_t kMaxRows = 512;  // per pass: the packed x of a product, and the sums, stay in the L2 cache
+constexpr std::int64_t kMinRows = 12;                        // fewer read the weights once and compute little: the kernels for float32 do
+constexpr std::int64_t kMaxRows = 512;                       // per pass: the packed x of a product, and the sums, stay in the L2 cache
 constexpr std::int64_t kMaxPacked = std::int64_t{32} << 20;  // bytes of packed x of one pass, unless one batch alone takes more
 constexpr std::int64_t kMinTaskRows = 64;                    // copying a block of weights for fewer does not pay
 
@@ -102,8 +102,7 @@ Kernel<LinearProblem> linear_bf16_kernel(const KernelInfo& info, const LinearBf1
 }
 
 void register_linear_bf16_kernels() {
-#define ATTN_REGISTER(isa) \
-  register_kernel(linear_bf16_kernel(cpu_kernel("linear", "linear", #isa, mask_of(DType::kBFloat16), "-"), &isa::kLinearBf16Table));
+#define ATTN_REGISTER(isa) register_kernel(linear_bf16_kernel(cpu_kernel("linear", "linear", #isa, mask_of(DType::kBFloat16), "-"), &isa::kLinearBf16Table));
   ATTN_FOR_EACH_BF16_ISA(ATTN_REGISTER)
 #undef ATTN_REGISTER
 }

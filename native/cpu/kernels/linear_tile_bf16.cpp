@@ -62,7 +62,8 @@ void multiply(const LinearColumns& t) {
     for (std::int64_t begin = 0; begin < t.depth; begin += kLinearDepth) {
       const std::int64_t depth = min_of(kLinearDepth, t.depth - begin);
       for (std::int64_t j = 0; j < t.cols; ++j) {
-        for (std::int64_t k = 0; k < depth; k += kDepthStep) store_elements(block + j * kLinearWeightStride + k, load_elements(weight + j * t.weight_stride + begin + k));
+        for (std::int64_t k = 0; k < depth; k += kDepthStep)
+          store_elements(block + j * kLinearWeightStride + k, load_elements(weight + j * t.weight_stride + begin + k));
       }
       if (begin == 0) {
         product.multiply<false>(t.cols, panels, depth, block, kLinearWeightStride, x, t.depth * kPanelCols, sums, stride);

@@ -31,7 +31,8 @@ class Bf16Product {
       for (; j + 2 * kPanelCols <= cols; j += 2 * kPanelCols) {
         for (std::int64_t r = 0; r < whole; r += 2 * kPanelCols) block<2, 2, kAccumulate>(s, a + r * lda, b + j / kPanelCols * panel_stride, c + r * ldc + j);
       }
-      for (std::int64_t r = 0; j < cols && r < whole; r += 2 * kPanelCols) block<2, 1, kAccumulate>(s, a + r * lda, b + j / kPanelCols * panel_stride, c + r * ldc + j);
+      for (std::int64_t r = 0; j < cols && r < whole; r += 2 * kPanelCols)
+        block<2, 1, kAccumulate>(s, a + r * lda, b + j / kPanelCols * panel_stride, c + r * ldc + j);
     }
     for (std::int64_t r = whole; r < rows; r += 2 * kPanelCols) {
       // Fewer rows than tiles have: fewer are loaded, multiplied and stored.
