@@ -75,7 +75,13 @@ class Ours implements Disposable {
 
   async endToEnd(): Promise<Float32Array | Uint16Array> {
     const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype, causal } = this.#shape
-    const host = (bits: Float32Array | Uint16Array, axes: readonly number[]) => Tensor.wrap(bits as Uint16Array, axes, dtype as 'float16').to(this.#device)
+    const host = (bits: Float32Array | Uint16Array, axes: readonly number[]): FloatTensor => {
+      const wrapped = Tensor.wrap(bits as Uint16Array, axes, dtype as 'float16')
+      if (this.#device === 'cpu') return wrapped
+      const there = wrapped.to(this.#device)
+      wrapped.dispose()
+      return there
+    }
     const q = host(this.inputs.q, [batch, qoLen, numQoHeads, headDimQk])
     const k = host(this.inputs.k, [batch, kvLen, numKvHeads, headDimQk])
     const v = host(this.inputs.v, [batch, kvLen, numKvHeads, headDimVo])
