@@ -6,45 +6,44 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-ATTN_INLINE void prefetch_row(const std::byte* row, std::int64_t bytes) {
-  for (std::int64_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(row + offset);
-}
-
 /// Other rows of the same keys have fetched what there is to fetch.
 struct NoPrefetch {
-  ATTN_INLINE void at_key(std::int64_t) {}
+  static constexpr bool kFetches = false;
+  ATTN_INLINE const std::byte* take(std::int64_t) { return nullptr; }
 };
 
-/// One head: at key j of the block the row key_rows[j], which lies ahead, and the key's own value, needed once the logits are done.
-struct HeadPrefetch {
-  const std::byte* const* key_rows;
-  const std::byte* const* value_rows;
-  std::int64_t key_bytes, value_bytes;
+/// Rows to come, in the order in which they lie in memory, fetched line by line beside as much arithmetic: fetched in a burst, lines
+/// would wait for each other and the arithmetic for them; and hardware prefetchers follow a steady stream. Into the L2 cache: the
+/// L1 cache has room for as few lines at once as it can wait for.
+struct RowPrefetch {
+  static constexpr bool kFetches = true;
+  const std::byte* const* rows;
+  const std::byte* const* last;
+  std::int64_t row_bytes;
+  std::int64_t offset = 0;
 
-  ATTN_INLINE void at_key(std::int64_t j) {
-    prefetch_row(key_rows[j], key_bytes);
-    prefetch_row(value_rows[j], value_bytes);
+  /// The next `bytes`, rows being taken as adjacent within them: where they are not, some lines are not fetched early.
+  ATTN_INLINE const std::byte* take(std::int64_t bytes) {
+    const std::byte* from = *rows + offset;
+    for (offset += bytes; offset >= row_bytes; offset -= row_bytes) rows += rows < last;
+    return from;
   }
 };
 
-/// Several heads: for each key of each head the next piece of one head's width, in the order in which the pieces lie in memory.
-struct SharedPrefetch {
-  const std::byte* const* key_rows;
-  const std::byte* const* value_rows;
-  std::int64_t key_bytes, value_bytes;
-  std::int64_t key_head_bytes, value_head_bytes;  // from head to head
-  int num_heads;
-  int head = 0;
+constexpr int kIntoL2 = 2;  // the locality of __builtin_prefetch
 
-  ATTN_INLINE void at_key(std::int64_t) {
-    prefetch_row(*key_rows + head * key_head_bytes, key_bytes);
-    prefetch_row(*value_rows + head * value_head_bytes, value_bytes);
-    if (++head < num_heads) return;
-    head = 0;
-    ++key_rows;
-    ++value_rows;
+/// Fetches the lines that begin within [begin, begin + kBytes) of what was taken.
+template <std::int64_t kBytes, class Prefetch>
+ATTN_INLINE void fetch(const std::byte* taken, std::int64_t begin) {
+  if constexpr (!Prefetch::kFetches) {
+    return;
+  } else if constexpr (kBytes % 64 != 0) {
+    if (begin % 64 < kBytes) __builtin_prefetch(taken + begin, 0, kIntoL2);
+  } else {
+#pragma GCC unroll 16
+    for (std::int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(taken + begin + i, 0, kIntoL2);
   }
-};
+}
 
 /// Rows of one head among those of a block: row j of the block is at rows[j] + offset.
 struct HeadBlock {
@@ -55,22 +54,27 @@ struct HeadBlock {
 
 /// sums[r, i] += q[r] · key[i], lane by lane: each key is loaded and converted once for all rows; the queries are dealt as
 /// load_pair<T>() deals.
-template <class T, int kRows, int kKeys>
-ATTN_INLINE void multiply_rows(const float* queries, std::int64_t query_stride, const T* const (&key)[kKeys], std::int64_t dim, Vec (&sums)[kLanes]) {
-  constexpr int kTogether = kKeys < 2 ? kKeys : 2;  // more would not leave registers enough
+template <class T, int kRows, int kKeys, class Prefetch>
+ATTN_INLINE void multiply_rows(const float* queries, std::int64_t query_stride, const T* const (&key)[kKeys], std::int64_t dim, Vec (&sums)[kLanes],
+                               Prefetch& prefetch) {
+  constexpr int kMost = kLanes < 16 ? 2 : 4;  // more would not leave registers enough
+  constexpr int kTogether = kKeys < kMost ? kKeys : kMost;
+  constexpr std::int64_t kStepBytes = 2 * kLanes * sizeof(T);
+  const std::byte* ahead = prefetch.take(kKeys * dim * static_cast<std::int64_t>(sizeof(T)));
   std::int64_t d = 0;
   for (; d + 2 * kLanes <= dim; d += 2 * kLanes) {
 #pragma GCC unroll 16
     for (int first = 0; first < kKeys; first += kTogether) {
       Vec k[kTogether][2];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) load_pair(key[first + i] + d, k[i]);
+      fetch<kTogether * kStepBytes, Prefetch>(ahead, d * kKeys * static_cast<std::int64_t>(sizeof(T)) + first * kStepBytes);
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
           const Vec q = load(queries + r * query_stride + d + half * kLanes);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
           for (int i = 0; i < kTogether; ++i) sums[r * kKeys + first + i] = q * k[i][half] + sums[r * kKeys + first + i];
         }
       }
@@ -96,12 +100,9 @@ void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& 
   std::int64_t j = lo;
   for (; j + kKeys <= hi; j += kKeys) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kKeys; ++i) {
-      key[i] = reinterpret_cast<const T*>(rows[j + i] + keys.offset);
-      ahead.at_key(j + i);
-    }
+    for (int i = 0; i < kKeys; ++i) key[i] = reinterpret_cast<const T*>(rows[j + i] + keys.offset);
     Vec sums[kLanes] = {};
-    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums);
+    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums, ahead);
     const Vec dots = reduce_add_each(sums);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) __builtin_memcpy(logits + r * kTileKv + j, reinterpret_cast<const float*>(&dots) + r * kKeys, kKeys * sizeof(float));
@@ -110,10 +111,10 @@ void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& 
     for (int i = 0; i < kKeys; ++i) {
       const std::int64_t n = min_of(j + i, hi - 1);  // beyond the end: the last key again, its result is dropped
       key[i] = reinterpret_cast<const T*>(rows[n] + keys.offset);
-      if (j + i < hi) ahead.at_key(n);
     }
     Vec sums[kLanes] = {};
-    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums);
+    NoPrefetch none;
+    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums, none);
     float dots[kLanes];
     store(dots, reduce_add_each(sums));
     for (int r = 0; r < kRows; ++r) {
@@ -125,9 +126,9 @@ void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& 
 
 /// Columns [d, d + kVecs vectors) of O[r] = O[r] · factor[r] + Σ p[r, j] v[j], dealt as load_pair<T>() deals where kVecs is even;
 /// `kPartial` reads the rest of a row only.
-template <class T, int kRows, int kVecs, bool kPartial>
+template <class T, int kRows, int kVecs, bool kPartial, class Prefetch>
 ATTN_INLINE void add_columns(const float* probabilities, const float* factors, const HeadBlock& values, std::int64_t lo, std::int64_t hi, std::int64_t d,
-                             float* accumulator, std::int64_t stride) {
+                             float* accumulator, std::int64_t stride, Prefetch& prefetch) {
   static_assert(kVecs == 1 || kVecs % 2 == 0, "vectors are loaded by pairs");
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
@@ -135,9 +136,12 @@ ATTN_INLINE void add_columns(const float* probabilities, const float* factors, c
 #pragma GCC unroll 16
     for (int v = 0; v < kVecs; ++v) sums[r][v] = load(accumulator + r * stride + d + v * kLanes) * factors[r];
   }
+  constexpr std::int64_t kBytes = kVecs * kLanes * sizeof(T);
+  const std::byte* ahead = prefetch.take((hi - lo) * kBytes);
   const std::int64_t offset = values.offset + d * static_cast<std::int64_t>(sizeof(T));
   for (std::int64_t j = lo; j < hi; ++j) {
     const T* value = reinterpret_cast<const T*>(values.rows[j] + offset);
+    fetch<kBytes, Prefetch>(ahead, (j - lo) * kBytes);
     Vec row[kVecs + 1];
     if constexpr (kVecs == 1) {
       row[0] = kPartial ? load_partial(value, values.dim - d) : load(value);
@@ -162,20 +166,22 @@ ATTN_INLINE void add_columns(const float* probabilities, const float* factors, c
 /// Rows whose sums of two vectors stay in registers: 8 of the 16 registers that hold 8 lanes or fewer.
 constexpr int kMostAddRows = kLanes < 16 ? 4 : 8;
 
-template <class T, int kRows>
+template <class T, int kRows, class Prefetch>
 void add_rows(const float* probabilities, const float* factors, const HeadBlock& values, std::int64_t lo, std::int64_t hi, float* accumulator,
-              std::int64_t stride) {
-  constexpr int kVecs = kRows < 4 ? 8 / kRows : 2;
+              std::int64_t stride, Prefetch& prefetch) {
+  constexpr int kVecs = kRows < 4 ? 8 / kRows : kRows < 8 && kLanes == 16 ? 4 : 2;
   constexpr std::int64_t kStep = kVecs * kLanes;
+  Prefetch ahead = prefetch;
   std::int64_t d = 0;
   for (; d + kStep <= values.dim; d += kStep) {
-    add_columns<T, kRows, kVecs, false>(probabilities, factors, values, lo, hi, d, accumulator, stride);
+    add_columns<T, kRows, kVecs, false>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
   }
   for (; kVecs > 2 && d + 2 * kLanes <= values.dim; d += 2 * kLanes) {
-    add_columns<T, kRows, 2, false>(probabilities, factors, values, lo, hi, d, accumulator, stride);
+    add_columns<T, kRows, 2, false>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
   }
-  for (; d + kLanes <= values.dim; d += kLanes) add_columns<T, kRows, 1, false>(probabilities, factors, values, lo, hi, d, accumulator, stride);
-  if (d < values.dim) add_columns<T, kRows, 1, true>(probabilities, factors, values, lo, hi, d, accumulator, stride);
+  for (; d + kLanes <= values.dim; d += kLanes) add_columns<T, kRows, 1, false>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
+  if (d < values.dim) add_columns<T, kRows, 1, true>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
+  prefetch = ahead;
 }
 
 }  // namespace attn::cpu::ATTN_ISA

@@ -51,8 +51,9 @@ struct QueryKeys {
 /// One block of keys, counted from `first`: addresses, and who sees what.
 struct Block {
   std::int64_t first, lo, hi;
-  const std::byte* keys[2 * kTileKv];  // those of the next chunk too, to be fetched early
-  const std::byte* values[kTileKv];
+  // Followed by the rows that are read next, to be fetched early: values after the last keys, keys of the next block after the last values.
+  const std::byte* keys[2 * kTileKv];
+  const std::byte* values[2 * kTileKv];
   QueryKeys queries[kMaxDirectRows];
   int num_queries = 0;
 };
@@ -85,8 +86,14 @@ class RowsTask {
     block.first = first;
     block.lo = max_of(keys.begin - first, 0);
     block.hi = min_of(keys.end - first, kTileKv);
-    for (std::int64_t j = block.lo; j < block.hi; ++j) block.values[j] = v_.row(first + j);
-    for (std::int64_t j = block.lo; j < block.hi + ahead_; ++j) block.keys[j] = k_.row(min_of(first + j, keys.end - 1));
+    for (std::int64_t j = block.lo; j < block.hi; ++j) {
+      block.keys[j] = k_.row(first + j);
+      block.values[j] = v_.row(first + j);
+    }
+    for (std::int64_t i = 0; i < ahead_; ++i) {
+      block.keys[block.hi + i] = block.values[min_of(block.lo + i, block.hi - 1)];
+      block.values[block.hi + i] = k_.row(min_of(first + block.hi + i, keys.end - 1));
+    }
     for (int r = 0; r < t_.num_rows;) {
       const std::int64_t query = (t_.row_begin + r) / p_.group_size;
       const int end = static_cast<int>(min_of((query + 1) * p_.group_size - t_.row_begin, t_.num_rows));
@@ -110,10 +117,9 @@ class RowsTask {
   }
 
   ATTN_INLINE void dot_chunk(const Block& block, std::int64_t j) const {
-    const std::int64_t q_stride = query_stride(p_), key_bytes = p_.head_dim_qk * sizeof(T), value_bytes = p_.head_dim_vo * sizeof(T);
+    const std::int64_t q_stride = query_stride(p_);
     NoPrefetch none;
-    HeadPrefetch alone{block.keys + ahead_, block.values, key_bytes, value_bytes};
-    SharedPrefetch shared{block.keys + j + ahead_, block.values + j, key_bytes, value_bytes, k_.head_bytes, v_.head_bytes, t_.num_kv_heads};
+    RowPrefetch ahead = rows_ahead(block, block.keys, j, k_, p_.head_dim_qk);
     each_part(block, j, [&](int h, const QueryKeys& q, KeyRange part) {
       const HeadBlock keys{block.keys, h * k_.head_bytes, p_.head_dim_qk};
       share_rows<kShare>(q.first, q.end, [&](int r, auto count) {
@@ -121,15 +127,14 @@ class RowsTask {
         const auto dot = [&](auto& prefetch) {
           dot_rows<T, count>(scratch_.queries + row * q_stride, q_stride, keys, part.begin, part.end, scratch_.logits + row * kTileKv, prefetch);
         };
-        if (&q != block.queries || r != q.first) {
-          dot(none);
-        } else if (shared_) {
-          dot(shared);
-        } else {
-          dot(alone);
-        }
+        &q == block.queries && r == q.first ? dot(ahead) : dot(none);
       });
     });
+  }
+
+  /// The rows that are read after those of the chunk that begins with row j.
+  ATTN_INLINE RowPrefetch rows_ahead(const Block& block, const std::byte* const* rows, std::int64_t j, const KvRows& of, std::int64_t dim) const {
+    return {rows + j + ahead_, rows + block.hi + ahead_ - 1, (t_.num_kv_heads - 1) * of.head_bytes + dim * static_cast<std::int64_t>(sizeof(T))};
   }
 
   ATTN_INLINE void softmax_head(const Block& block, int h) const {
@@ -147,12 +152,18 @@ class RowsTask {
 
   ATTN_INLINE void add_chunk(const Block& block, std::int64_t j) const {
     const std::int64_t stride = accumulator_stride(p_);
+    NoPrefetch none;
+    RowPrefetch ahead = rows_ahead(block, block.values, j, v_, p_.head_dim_vo);
     each_part(block, j, [&](int h, const QueryKeys& q, KeyRange part) {
       const HeadBlock values{block.values, h * v_.head_bytes, p_.head_dim_vo};
       share_rows<min_of(kShare, kMostAddRows)>(q.first, q.end, [&](int r, auto count) {
         const std::int64_t row = static_cast<std::int64_t>(h) * t_.num_rows + r;
         const float* factors = part.begin == q.seen.begin ? scratch_.factors + row : kOnes;  // the old sum is scaled once
-        add_rows<T, count>(scratch_.logits + row * kTileKv, factors, values, part.begin, part.end, t_.accumulator + h * t_.state_stride + r * stride, stride);
+        const auto add = [&](auto& prefetch) {
+          add_rows<T, count>(scratch_.logits + row * kTileKv, factors, values, part.begin, part.end, t_.accumulator + h * t_.state_stride + r * stride, stride,
+                             prefetch);
+        };
+        &q == block.queries && r == q.first ? add(ahead) : add(none);
       });
     });
   }
