@@ -2,7 +2,7 @@ import { bytes } from '../report/format'
 import { chartPage, escape, figure, notesSection } from '../report/page'
 import { pageScript } from './page-script'
 import { caseLabel } from './label'
-import { callRows, caseColumns, caseRow, peakRows, peakTitles, peerColumns, peerRows } from './rows'
+import { callRows, caseColumns, caseRow, isText, peakRows, peakTitles, peerColumns, peerRows } from './rows'
 import type { BenchReport, CaseReport, ComputePeak, MemoryPeak, Peaks } from './report'
 import { rateOf } from './roofline'
 
@@ -13,8 +13,8 @@ export function benchPage(report: BenchReport): string {
   const body = `<header><h1>${escape(title)}</h1>
 <p>${escape(facts(report))}</p></header>
 <section class="charts">
-${figure('roofline', 'Roofline', 'what each case computes per second, by operations per byte; lines are the measured peaks, both axes logarithmic')}
-${figure('speed', 'Speed over length', 'share of the measured peak that binds each case, by tokens; both axes logarithmic')}
+${figure('roofline', 'Roofline', 'operations per second by operations per byte, both logarithmic; numbers are tokens, lines the measured peaks')}
+${figure('speed', 'Speed over length', 'share of the measured peak that binds each case, by tokens')}
 </section>
 <section><h2>Cases</h2>${table(caseColumns(cases), cases.map((entry) => caseRow(entry, cases)))}</section>
 ${besidePeer(cases)}<section><h2>Measured peaks</h2>${table(['', '1 thread', 'all threads', ''], peakRows(machine))}</section>
@@ -31,7 +31,8 @@ function facts({ machine, settings, date }: BenchReport): string {
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cells = (tag: 'td' | 'th', row: readonly string[]) => `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`
+  const kind = (column: number) => (isText(head[column] ?? '') ? ' class="text"' : '')
+  const cells = (tag: 'td' | 'th', row: readonly string[]) => `<tr>${row.map((cell, i) => `<${tag}${kind(i)}>${escape(cell)}</${tag}>`).join('')}</tr>`
   return `<div class="scroll"><table><thead>${cells('th', head)}</thead><tbody>${rows.map((row) => cells('td', row)).join('')}</tbody></table></div>`
 }
 
@@ -73,6 +74,7 @@ function chartData({ cases, machine: { peaks } }: BenchReport): unknown {
     }),
     ops,
     roofs: roofs.map(({ label }) => label),
+    points: counted.map((entry) => [intensity(entry), entry.flopRate / 1e9, entry.length]),
     roofline: [x, ...roofs.map(({ compute, memory }) => x.map((value) => Math.min(compute, value * memory) / 1e9)), ...ops.map(rate)],
     speed: [lengths, ...ops.map(share)],
   }

@@ -6,6 +6,11 @@ import { isRate } from './roofline'
 
 // The numbers as text: the terminal, the page and docs/benchmarks.md show the same.
 
+/** Columns of words, by their titles. */
+export function isText(column: string): boolean {
+  return ['case', 'kernel', 'bound by', 'peer', 'its other ways'].includes(column)
+}
+
 export function giga(rate: number): string {
   return short(rate / 1e9)
 }
@@ -50,7 +55,7 @@ export function caseRow(entry: CaseReport, cases: readonly CaseReport[]): string
   ]
 }
 
-export const peerColumns = ['case', 'peer', 'end to end', 'ours', 'faster by', 'kernel', 'ours', 'faster by', 'its other ways']
+export const peerColumns = ['case', 'peer', 'end to end', 'ours', 'faster by', 'kernel alone', 'ours', 'faster by', 'its other ways']
 
 /** One line per case that was timed beside a peer. */
 export function peerRows(cases: readonly CaseReport[]): string[][] {

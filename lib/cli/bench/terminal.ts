@@ -2,7 +2,7 @@ import { bytes } from '../report/format'
 import { plainTable } from '../report/plain-table'
 import { colorsFor } from '../style'
 import type { BenchReport } from './report'
-import { callRows, caseColumns, caseRow, peakRows, peerColumns, peerRows } from './rows'
+import { callRows, caseColumns, caseRow, isText, peakRows, peerColumns, peerRows } from './rows'
 
 type Colors = ReturnType<typeof colorsFor>
 
@@ -24,7 +24,7 @@ export function terminalReport(report: BenchReport, stream: { readonly isTTY?: b
 }
 
 function align(column: string): 'left' | 'right' {
-  return ['case', 'kernel', 'bound by', 'peer', 'its other ways'].includes(column) ? 'left' : 'right'
+  return isText(column) ? 'left' : 'right'
 }
 
 function heading({ machine, settings }: BenchReport, colors: Colors): string {

@@ -31,7 +31,7 @@ figure h2 { margin: 0; } figcaption { font-size: 13px; margin-bottom: 14px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 18px; text-align: right; white-space: nowrap; }
-tr > :first-child { text-align: left; } tbody tr + tr > * { border-top: 1px solid var(--line); }
+tr > :first-child, tr > .text { text-align: left; } tr > .text:last-child { white-space: normal; min-width: 260px; } tbody tr + tr > * { border-top: 1px solid var(--line); }
 thead th { color: var(--tint); font-size: 15px; padding-top: 12px; } tbody th { font-weight: 400; }
 tbody th[scope=rowgroup] { background: var(--soft); color: var(--muted); font-size: 13px; font-weight: 600; }
 .best { font-weight: 700; } .best::before { content: "▸ "; color: var(--muted); font-weight: 400; }

@@ -24,7 +24,7 @@ export function targetRows({ targets, speedups, enqueue }: TargetsReport): strin
   ]
 }
 
-export const sweepColumns = ['case', 'heads', 'its fastest op', 'end to end', 'ours', 'faster by', 'kernel', 'ours', 'faster by', 'beaten']
+export const sweepColumns = ['case', 'heads', 'its fastest op', 'end to end', 'ours', 'faster by', 'kernel alone', 'ours', 'faster by', 'beaten']
 
 export function sweepRows(sweep: readonly SweepResult[]): string[][] {
   return sweep.map(({ op, length, heads, causal, peer }) => {
