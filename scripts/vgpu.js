@@ -70,7 +70,9 @@ function main() {
   if (command === undefined) throw new Error('which command? npm run vgpu -- npx jest test/ops')
   if (command === '--build') return
   const paths = [folder, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':')
-  const done = spawnSync(command, args, { stdio: 'inherit', env: { ...process.env, LD_LIBRARY_PATH: paths } })
+  // NVIDIA's libraries need NVIDIA's driver.
+  const env = { NODE_FLASH_ATTENTION_CUBLASLT: 'off', ...process.env, LD_LIBRARY_PATH: paths }
+  const done = spawnSync(command, args, { stdio: 'inherit', env })
   if (done.error) throw done.error
   process.exitCode = done.status ?? 1
 }

@@ -8,6 +8,7 @@ void register_all_kernels() {
   register_attention_kernels();
   register_attention_plain_kernels();  // the last rows of both ops: they take every problem
   register_merge_kernels();
+  register_linear_blas_kernels();  // where cuBLASLt is installed
   register_linear_kernels();
   register_rms_norm_kernels();
   register_rope_kernels();

@@ -8,6 +8,7 @@ void register_attention_kernels();
 void register_attention_plain_kernels();
 void register_mla_decode_kernels();
 void register_merge_kernels();
+void register_linear_blas_kernels();
 void register_linear_kernels();
 void register_rms_norm_kernels();
 void register_rope_kernels();
