@@ -7,7 +7,7 @@ type DType = 'float32' | 'float16' | 'bfloat16'
 
 devices.get('cuda')
 
-function random(seed: number, shape: readonly number[], dtype: DType = 'float16'): Tensor {
+function random(seed: number, shape: readonly number[], dtype: DType = 'float16'): Tensor<DType> {
   return Tensor.randn(shape, { seed, dtype, device: 'cuda' })
 }
 
