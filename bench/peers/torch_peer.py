@@ -1,7 +1,8 @@
 """The PyTorch side of `bench --peer torch`: one line of JSON in, one line out, until the input ends.
 
-{"command": "backends"}                       -> [{"op": .., "refused"?: ..}]
+{"command": "backends", "latent": false}      -> [{"op": .., "refused"?: ..}]
 {"command": "open", "op": .., shape, q, k, v} -> true        q, k, v: bits of the dtype in base64, [batch, len, heads, dim]
+                    .. shape, qNope, qPe, ckv, kPe           the same for absorbed MLA: [batch, 1, heads, dim] and [batch, len, dim]
 {"command": "run", "read": false}             -> {"seconds": ..}, or with "read": true {"out": ..} in base64
 An error is {"error": text}; anything else is {"answer": ..}.
 """
@@ -12,49 +13,73 @@ import time
 
 import torch
 import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-BACKENDS = {
-    "FLASH_ATTENTION": SDPBackend.FLASH_ATTENTION,
-    "CUDNN_ATTENTION": SDPBackend.CUDNN_ATTENTION,
-    "EFFICIENT_ATTENTION": SDPBackend.EFFICIENT_ATTENTION,
-    "MATH": SDPBackend.MATH,
-}
+try:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+except ImportError:
+    SDPBackend = None
+
+BACKENDS = ["FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION", "MATH"]
 CUDA_ONLY = {"CUDNN_ATTENTION", "EFFICIENT_ATTENTION"}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Peer:
-    def backends(self, _):
+    def backends(self, question):
+        if question["latent"]:
+            return [{"op": "MATMUL"}]
+        if SDPBackend is None:
+            return [{"op": op, "refused": "needs PyTorch 2.5"} for op in BACKENDS]
         return [{"op": op, "refused": "on a GPU only"} if DEVICE == "cpu" and op in CUDA_ONLY else {"op": op} for op in BACKENDS]
 
     def open(self, question):
         torch.set_num_threads(question["threads"])
         dtype = getattr(torch, question["dtype"])
-        batch, heads, kv_heads = question["batch"], question["numQoHeads"], question["numKvHeads"]
 
-        def tensor(bits, length, count, dim):
-            flat = torch.frombuffer(bytearray(base64.b64decode(bits)), dtype=dtype)
-            # scaled_dot_product_attention wants heads before rows: a view, not a copy.
-            return flat.view(batch, length, count, dim).to(DEVICE).transpose(1, 2)
+        def tensor(name, *shape):
+            flat = torch.frombuffer(bytearray(base64.b64decode(question[name])), dtype=dtype)
+            return flat.view(question["batch"], *shape).to(DEVICE)
 
-        self.q = tensor(question["q"], question["qoLen"], heads, question["headDimQk"])
-        self.k = tensor(question["k"], question["kvLen"], kv_heads, question["headDimQk"])
-        self.v = tensor(question["v"], question["kvLen"], kv_heads, question["headDimVo"])
-        self.options = {"is_causal": question["causal"], "enable_gqa": heads != kv_heads}
-        self.backend = BACKENDS[question["op"]]
+        self.call = self.latent(question, tensor) if "kvLoraRank" in question else self.attention(question, tensor)
         return True
 
+    def attention(self, question, tensor):
+        heads, kv_heads = question["numQoHeads"], question["numKvHeads"]
+        # scaled_dot_product_attention wants heads before rows: views, not copies.
+        q = tensor("q", question["qoLen"], heads, question["headDimQk"]).transpose(1, 2)
+        k = tensor("k", question["kvLen"], kv_heads, question["headDimQk"]).transpose(1, 2)
+        v = tensor("v", question["kvLen"], kv_heads, question["headDimVo"]).transpose(1, 2)
+        options = {"is_causal": question["causal"], "enable_gqa": heads != kv_heads}
+        backend = getattr(SDPBackend, question["op"])
+
+        def call():
+            with sdpa_kernel(backend):
+                return F.scaled_dot_product_attention(q, k, v, **options).transpose(1, 2)
+
+        return call
+
+    def latent(self, question, tensor):
+        heads, rank, rope = question["numQoHeads"], question["kvLoraRank"], question["qkRopeHeadDim"]
+        q_nope, q_pe = tensor("qNope", heads, rank), tensor("qPe", heads, rope)
+        ckv, k_pe = tensor("ckv", question["kvLen"], rank), tensor("kPe", question["kvLen"], rope)
+        scale = question["softmaxScale"]
+
+        def call():
+            scores = torch.baddbmm(q_nope @ ckv.transpose(1, 2), q_pe, k_pe.transpose(1, 2))
+            return torch.softmax(scores.float() * scale, dim=-1).to(ckv.dtype) @ ckv
+
+        return call
+
     def run(self, question):
-        with torch.no_grad(), sdpa_kernel(self.backend):
+        with torch.no_grad():
             self.synchronize()
             began = time.perf_counter()
-            out = F.scaled_dot_product_attention(self.q, self.k, self.v, **self.options)
+            out = self.call()
             self.synchronize()
             seconds = time.perf_counter() - began
         if not question["read"]:
             return {"seconds": seconds}
-        packed = out.transpose(1, 2).contiguous().cpu()
+        packed = out.contiguous().cpu()
         bits = packed if packed.dtype == torch.float32 else packed.view(torch.int16)
         return {"out": base64.b64encode(bits.numpy().tobytes()).decode()}
 

@@ -49,9 +49,9 @@ if (process.argv.includes('--version')) { console.log('9.9.9'); process.exit(0) 
 let open
 const numbers = (text) => { const b = Uint8Array.from(Buffer.from(text, 'base64')); return new Float32Array(b.buffer) }
 const answers = {
-  backends: () => [{ op: 'MATH' }, { op: 'CUDNN_ATTENTION', refused: 'on a GPU only' }],
+  backends: ({ latent }) => (latent ? [{ op: 'MATMUL' }] : [{ op: 'MATH' }, { op: 'CUDNN_ATTENTION', refused: 'on a GPU only' }]),
   open: (question) => { open = question; return true },
-  run: ({ read }) => (read ? { out: Buffer.from(attention(open).buffer).toString('base64') } : { seconds: 0.5 }),
+  run: ({ read }) => (read ? { out: Buffer.from((open.ckv ? latent(open) : attention(open)).buffer).toString('base64') } : { seconds: 0.5 }),
 }
 function attention(s) {
   const [q, k, v] = [numbers(s.q), numbers(s.k), numbers(s.v)], d = s.headDimQk, e = s.headDimVo, group = s.numQoHeads / s.numKvHeads
@@ -68,6 +68,25 @@ function attention(s) {
       for (let x = 0; x < e; ++x) out[at * e + x] += weight * v[row(j) * e + x]
     }
     for (let x = 0; x < e; ++x) out[at * e + x] = out[at * e + x] / sum + ${wrong}
+  }
+  return out
+}
+function latent(s) {
+  const [qNope, qPe, ckv, kPe] = [s.qNope, s.qPe, s.ckv, s.kPe].map(numbers), n = s.kvLen, h = s.numQoHeads, r = s.kvLoraRank, p = s.qkRopeHeadDim
+  const out = new Float32Array(s.batch * h * r)
+  for (let b = 0; b < s.batch; ++b) for (let i = 0; i < h; ++i) {
+    const at = b * h + i
+    let sum = 0
+    for (let j = 0; j < n; ++j) {
+      const key = b * n + j
+      let score = 0
+      for (let x = 0; x < r; ++x) score += qNope[at * r + x] * ckv[key * r + x]
+      for (let x = 0; x < p; ++x) score += qPe[at * p + x] * kPe[key * p + x]
+      const weight = Math.exp(score * s.softmaxScale)
+      sum += weight
+      for (let x = 0; x < r; ++x) out[at * r + x] += weight * ckv[key * r + x]
+    }
+    for (let x = 0; x < r; ++x) out[at * r + x] = out[at * r + x] / sum + ${wrong}
   }
   return out
 }
@@ -91,8 +110,15 @@ describe('torch, by a stand-in that speaks its protocol', () => {
     }
   })
 
-  test('is not timed when it computes something else', () => {
-    const { status, stderr } = runCli(['bench', 'decode', '--peer', 'torch', ...shape], fakeCommand(fakeTorch(0.01)))
+  test('computes absorbed MLA by matrix products', () => {
+    const { status, stdout } = runCli(['bench', 'mla-decode', '--peer', 'torch', ...shape, '--batch', '2'], fakeCommand(fakeTorch(0)))
+    expect(status).toBe(0)
+    const { cases } = JSON.parse(stdout) as BenchReport
+    expect(cases.map(({ op, peer }) => [op, peer?.op, peer?.kernel.peer.median, peer?.others])).toEqual([['mla-decode', 'MATMUL', 0.5, []]])
+  })
+
+  test.each(['decode', 'mla-decode'])('is not timed when it computes something else: %s', (op) => {
+    const { status, stderr } = runCli(['bench', op, '--peer', 'torch', ...shape], fakeCommand(fakeTorch(0.01)))
     expect(status).toBe(1)
     expect(stderr).toMatch(/computes something else: number \d+ is /)
   })

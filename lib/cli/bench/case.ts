@@ -1,6 +1,6 @@
 import { type FloatTensor, Tensor } from '../../tensor/tensor'
 import type { Check } from '../verify/case'
-import type { AttentionShape } from './peers/peer'
+import type { AttentionShape, LatentShape } from './peers/peer'
 import type { BenchOp, BenchSettings } from './request'
 
 /** One call to time. */
@@ -12,7 +12,7 @@ export interface BenchCase {
   /** Of one call: every input read once, every output written once. */
   readonly bytes: number
   /** For the ops that other libraries have as well. */
-  readonly attention?: AttentionShape
+  readonly attention?: AttentionShape | LatentShape
   /** Makes the tensors. */
   readonly open: () => OpenCase
 }

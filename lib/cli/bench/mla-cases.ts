@@ -26,6 +26,7 @@ export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCas
     length,
     flops: batch * numQoHeads * length * 2 * (width + kvLoraRank),
     bytes: bytesPerElement(dtype) * batch * (length * width + numQoHeads * (width + kvLoraRank)),
+    attention: { batch, kvLen: length, numQoHeads, kvLoraRank, qkRopeHeadDim, softmaxScale, dtype },
     open: () => openCase(settings, (tensors) => {
       const qNope = tensors.normal([batch, 1, numQoHeads, kvLoraRank])
       const qPe = tensors.normal([batch, 1, numQoHeads, qkRopeHeadDim])

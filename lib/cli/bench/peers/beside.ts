@@ -1,12 +1,12 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { devices } from '../../../devices'
-import { flashAttention } from '../../../ops/flash-attention'
-import { Tensor, type FloatTensor } from '../../../tensor/tensor'
+import { Tensor } from '../../../tensor/tensor'
 import { CommandError } from '../../command-error'
 import { spreadOf } from '../../compare/spread'
 import type { BenchSettings } from '../request'
-import type { AttentionInputs, AttentionShape, PairedTimes, Peer, PeerReport, PeerVariant, Refusal } from './peer'
+import { OursAttention, OursLatent, type Ours } from './ours'
+import type { AttentionShape, LatentShape, PairedTimes, Peer, PeerReport, PeerVariant, Refusal } from './peer'
 
 /** A sample is as many calls as take this long, after calls that do not count: who had no turn for a while has cold caches and sleeping threads. */
 const sampleSeconds = 0.02
@@ -19,10 +19,10 @@ const now = () => performance.now() / 1000
 
 /** Times one shape beside a peer until `deadline`, at least three rounds; a text says why it was left out. */
 export async function measureBeside(
-  peer: Peer, shape: AttentionShape, settings: Pick<BenchSettings, 'device'>, budget: { readonly rounds: number; readonly deadline: number },
+  peer: Peer, shape: AttentionShape | LatentShape, settings: Pick<BenchSettings, 'device'>, budget: { readonly rounds: number; readonly deadline: number },
 ): Promise<PeerReport | string> {
-  const ours = await Ours.create(shape, settings)
-  const opened = await peer.open(shape, ours.inputs, devices.get(settings.device).units)
+  const ours = 'kvLoraRank' in shape ? await OursLatent.create(shape, settings) : await OursAttention.create(shape, settings)
+  const opened = await ours.open(peer, devices.get(settings.device).units)
   try {
     const refusals = opened.filter((variant): variant is Refusal => 'refused' in variant)
     const variants = opened.filter((variant): variant is PeerVariant => 'run' in variant)
@@ -44,61 +44,6 @@ export async function measureBeside(
   } finally {
     for (const variant of opened) if ('run' in variant) await variant[Symbol.asyncDispose]()
     ours[Symbol.dispose]()
-  }
-}
-
-/** The package's side: wrapped host arrays in and a host array out, or the op alone. */
-class Ours implements Disposable {
-  readonly #shape: AttentionShape
-  readonly #device: BenchSettings['device']
-  readonly #made: readonly [q: FloatTensor, k: FloatTensor, v: FloatTensor, out: FloatTensor]
-
-  static async create(shape: AttentionShape, { device }: Pick<BenchSettings, 'device'>): Promise<Ours> {
-    const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = shape
-    const normal = (seed: number, axes: readonly number[]): FloatTensor => Tensor.randn(axes, { dtype, device, seed })
-    const q = normal(1, [batch, qoLen, numQoHeads, headDimQk])
-    const k = normal(2, [batch, kvLen, numKvHeads, headDimQk])
-    const v = normal(3, [batch, kvLen, numKvHeads, headDimVo])
-    const out: FloatTensor = Tensor.empty([batch, qoLen, numQoHeads, headDimVo], { dtype, device })
-    const bits = async (tensor: FloatTensor) => (await tensor.readBits()) as Float32Array | Uint16Array
-    return new Ours(shape, device, [q, k, v, out], { q: await bits(q), k: await bits(k), v: await bits(v) })
-  }
-
-  private constructor(
-    shape: AttentionShape, device: BenchSettings['device'], made: readonly [FloatTensor, FloatTensor, FloatTensor, FloatTensor],
-    readonly inputs: AttentionInputs,
-  ) {
-    this.#shape = shape
-    this.#device = device
-    this.#made = made
-  }
-
-  async endToEnd(): Promise<Float32Array | Uint16Array> {
-    const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype, causal } = this.#shape
-    const host = (bits: Float32Array | Uint16Array, axes: readonly number[]): FloatTensor => {
-      const wrapped = Tensor.wrap(bits as Uint16Array, axes, dtype as 'float16')
-      if (this.#device === 'cpu') return wrapped
-      const there = wrapped.to(this.#device)
-      wrapped.dispose()
-      return there
-    }
-    const q = host(this.inputs.q, [batch, qoLen, numQoHeads, headDimQk])
-    const k = host(this.inputs.k, [batch, kvLen, numKvHeads, headDimQk])
-    const v = host(this.inputs.v, [batch, kvLen, numKvHeads, headDimVo])
-    const { out } = flashAttention(q, k, v, { causal })
-    const bits = await out.readBits()
-    for (const tensor of [q, k, v, out]) tensor.dispose()
-    return bits as Float32Array | Uint16Array
-  }
-
-  async alone(): Promise<void> {
-    const [q, k, v, out] = this.#made
-    flashAttention(q, k, v, { causal: this.#shape.causal, out })
-    await devices.synchronize(this.#device)
-  }
-
-  [Symbol.dispose](): void {
-    for (const tensor of this.#made) tensor.dispose()
   }
 }
 
@@ -151,7 +96,7 @@ function paired({ ours, peer }: { readonly ours: readonly number[]; readonly pee
 }
 
 /** Both have to have computed the same: no figure stands beside another calculation's. */
-function checkSame(what: string, { dtype }: AttentionShape, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
+function checkSame(what: string, { dtype }: Pick<AttentionShape, 'dtype'>, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
   const [a, b] = [theirs, ours].map((bits) => numbersOf(bits, dtype))
   const bound = (dtype === 'float32' ? 1e-4 : 1e-2) * b!.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
   if (a!.length !== b!.length) throw new CommandError(`${what} gives ${a!.length} numbers where ${b!.length} were expected`)

@@ -42,6 +42,7 @@ export function onnxruntimePeer(): Peer {
       }
       return variants
     },
+    openLatent: () => Promise.resolve([{ op: 'MultiHeadAttention', refused: 'no op for absorbed MLA' }]),
   }
 }
 

@@ -25,6 +25,24 @@ export interface AttentionInputs {
   readonly v: Float32Array | Uint16Array
 }
 
+/** Absorbed MLA decoding of one token: queries and keys of [latent | rope], values that are the latents. */
+export interface LatentShape {
+  readonly batch: number
+  readonly kvLen: number
+  readonly numQoHeads: number
+  readonly kvLoraRank: number
+  readonly qkRopeHeadDim: number
+  readonly softmaxScale: number
+  readonly dtype: ComputeDType
+}
+/** qNope [batch, 1, numQoHeads, kvLoraRank], qPe [batch, 1, numQoHeads, qkRopeHeadDim], ckv [batch, kvLen, kvLoraRank], kPe [batch, kvLen, qkRopeHeadDim]. */
+export interface LatentInputs {
+  readonly qNope: Float32Array | Uint16Array
+  readonly qPe: Float32Array | Uint16Array
+  readonly ckv: Float32Array | Uint16Array
+  readonly kPe: Float32Array | Uint16Array
+}
+
 /** One way in which the peer can compute a shape. */
 export interface PeerVariant extends AsyncDisposable {
   readonly op: string
@@ -42,6 +60,7 @@ export interface Peer {
   readonly version: string
   /** Every variant, or why the peer cannot do it so. */
   readonly open: (shape: AttentionShape, inputs: AttentionInputs, threads: number) => Promise<readonly (PeerVariant | Refusal)[]>
+  readonly openLatent: (shape: LatentShape, inputs: LatentInputs, threads: number) => Promise<readonly (PeerVariant | Refusal)[]>
 }
 export interface Refusal {
   readonly op: string

@@ -3,25 +3,32 @@ import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { once } from 'node:events'
 import { CommandError } from '../../command-error'
-import type { AttentionInputs, AttentionShape, Peer, PeerVariant, Refusal } from './peer'
+import type { AttentionInputs, AttentionShape, LatentInputs, LatentShape, Peer, PeerVariant, Refusal } from './peer'
 
 const script = join(__dirname, '..', '..', '..', '..', 'bench', 'peers', 'torch_peer.py')
 
-/** A python3 with PyTorch, which computes in a process of its own: scaled_dot_product_attention with each of its backends. */
+/**
+ * A python3 with PyTorch, which computes in a process of its own, on its GPU where it has one: scaled_dot_product_attention with each of
+ * its backends, absorbed MLA by matrix products.
+ */
 export function torchPeer(): Peer {
   const found = spawnSync('python3', [script, '--version'], { encoding: 'utf8' })
   if (found.error || found.status !== 0) {
     const reason = found.error?.message ?? (found.stderr.trim().split('\n').at(-1) || `python3 ended with ${found.status}`)
     throw new CommandError(`--peer torch needs a python3 with PyTorch: ${reason}`)
   }
-  return { name: 'torch', version: found.stdout.trim(), open: openTorch }
+  return { name: 'torch', version: found.stdout.trim(), open: openTorch, openLatent: openTorch }
 }
 
-async function openTorch(shape: AttentionShape, inputs: AttentionInputs, threads: number): Promise<readonly (PeerVariant | Refusal)[]> {
+type Bits = Float32Array | Uint16Array
+
+async function openTorch(
+  shape: AttentionShape | LatentShape, inputs: AttentionInputs | LatentInputs, threads: number,
+): Promise<readonly (PeerVariant | Refusal)[]> {
   const first = new TorchProcess()
   let backends: readonly { readonly op: string; readonly refused?: string }[]
   try {
-    backends = (await first.ask({ command: 'backends' })) as typeof backends
+    backends = (await first.ask({ command: 'backends', latent: 'kvLoraRank' in shape })) as typeof backends
   } finally {
     first.end()
   }
@@ -33,17 +40,20 @@ async function openTorch(shape: AttentionShape, inputs: AttentionInputs, threads
   return variants
 }
 
-async function variantOf(op: string, shape: AttentionShape, { q, k, v }: AttentionInputs, threads: number): Promise<PeerVariant | Refusal> {
+async function variantOf(
+  op: string, shape: AttentionShape | LatentShape, inputs: AttentionInputs | LatentInputs, threads: number,
+): Promise<PeerVariant | Refusal> {
   const torch = new TorchProcess()
-  const text = (bits: Float32Array | Uint16Array) => Buffer.from(bits.buffer, bits.byteOffset, bits.byteLength).toString('base64')
+  const text = (bits: Bits) => Buffer.from(bits.buffer, bits.byteOffset, bits.byteLength).toString('base64')
+  const tensors = Object.fromEntries(Object.entries({ ...inputs }).map(([name, bits]: [string, Bits]) => [name, text(bits)]))
   const times: number[] = []
-  const run = async (): Promise<Float32Array | Uint16Array> => {
+  const run = async (): Promise<Bits> => {
     const { out } = (await torch.ask({ command: 'run', read: true })) as { readonly out: string }
     const bytes = Uint8Array.from(Buffer.from(out, 'base64')).buffer
     return shape.dtype === 'float32' ? new Float32Array(bytes) : new Uint16Array(bytes)
   }
   try {
-    await torch.ask({ command: 'open', op, threads, ...shape, q: text(q), k: text(k), v: text(v) })
+    await torch.ask({ command: 'open', op, threads, ...shape, ...tensors })
     await run()
   } catch (error) {
     torch.end()
