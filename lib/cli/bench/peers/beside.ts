@@ -4,6 +4,7 @@ import { devices } from '../../../devices'
 import { Tensor } from '../../../tensor/tensor'
 import { CommandError } from '../../command-error'
 import { spreadOf } from '../../compare/spread'
+import { unitRoundoff } from '../../verify/rounding'
 import type { BenchSettings } from '../request'
 import { OursAttention, OursLatent, type Ours } from './ours'
 import type { AttentionShape, LatentShape, PairedTimes, Peer, PeerReport, PeerVariant, Refusal } from './peer'
@@ -96,9 +97,12 @@ function paired({ ours, peer }: { readonly ours: readonly number[]; readonly pee
 }
 
 /** Both have to have computed the same: no figure stands beside another calculation's. */
-function checkSame(what: string, { dtype }: Pick<AttentionShape, 'dtype'>, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
+function checkSame(what: string, shape: AttentionShape | LatentShape, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
+  const { dtype } = shape
   const [a, b] = [theirs, ours].map((bits) => numbersOf(bits, dtype))
-  const bound = (dtype === 'float32' ? 1e-4 : 1e-2) * b!.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  // Separate matrix products round the scores to 16 bits, each of the two parts: of a score of 8, the weight is off by 16 roundings.
+  const of16Bits = 'kvLoraRank' in shape ? 16 * unitRoundoff(dtype) : 1e-2
+  const bound = (dtype === 'float32' ? 1e-4 : of16Bits) * b!.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
   if (a!.length !== b!.length) throw new CommandError(`${what} gives ${a!.length} numbers where ${b!.length} were expected`)
   const wrong = a!.findIndex((value, i) => !(Math.abs(value - b![i]!) <= bound))
   if (wrong < 0) return
