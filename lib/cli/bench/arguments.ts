@@ -43,6 +43,6 @@ export function addTargetsOptions(command: Command): Command {
     .option('--rounds <count>', 'rounds per case, at most', parseCount, 20)
     .option('--seconds <budget>', 'time for all of it, about', parseSeconds, 60)
     .option('--peer', 'also a sweep of shapes beside onnxruntime-node', false)
-    .option('--unfused <program>', 'also the sweep of build/Release/attn_tests beside the unfused composition: a minute more')
+    .option('--unfused <program>', 'also the sweep of build/Release/attn_tests beside the unfused composition: a minute or two more')
     .option('--save', 'also write bench/results/<machine>-targets.json under the current folder')
 }
