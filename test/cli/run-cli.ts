@@ -19,7 +19,7 @@ export function runCli(args: readonly string[], env: Readonly<Record<string, str
     if (status !== 0) throw new Error(stdout)
   }
   const { FORCE_COLOR: _, NODE_OPTIONS: __, ...inherited } = process.env
-  const { status, stdout, stderr, error } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', env: { ...inherited, ...env }, cwd, timeout: 50_000 })
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', env: { ...inherited, ...env }, cwd, timeout: 110_000 })
   if (error) throw error
   return { status, stdout, stderr }
 }

@@ -1,4 +1,7 @@
 // The commands on a CUDA device, as a user gives them.
+import type { BenchReport } from '../../lib/cli/bench/report'
+import { isRate } from '../../lib/cli/bench/roofline'
+import { terminalReport } from '../../lib/cli/bench/terminal'
 import type { CompareReport } from '../../lib/cli/compare/report'
 import { devices } from '../../lib/index'
 import { native } from '../../lib/native'
@@ -54,5 +57,34 @@ withDevice('commands with --device cuda', () => {
       expect(measured?.prefill?.median).toBeGreaterThan(0)
       expect(measured?.decode.map(({ kvLen }) => kvLen)).toEqual([16])
     }
+  })
+
+  test('bench checks and times every op by the kernels of the device, against its own copy and matrix product', () => {
+    const report = json([
+      'bench', '--device', 'cuda', '--preset', 'study', '--heads', '4', '--kv-heads', '2', '--head-dim', '32', '--lengths', '40', '--dtype', 'bfloat16',
+      '--rounds', '2', '--seconds', '1000', '--peak-matmul', '64', '--peak-copy', '256KiB',
+    ]) as BenchReport
+    const { machine, settings, cases, calls, notes } = report
+    const { name, arch, units, totalMemory } = devices.get('cuda')
+    expect(machine).toMatchObject({ device: 'cuda:0', name, arch, threads: units, totalMemory, cacheBytes: null })
+    expect(settings).toMatchObject({ device: 'cuda:0', peakMatmul: 64, peakCopy: 2 ** 18 })
+    expect(Object.keys(machine.peaks)).toEqual(['matmul', 'copy'])
+    for (const rate of [machine.peaks.matmul, machine.peaks.copy]) expect(isRate(rate) && rate.all > 0 && rate.one === undefined).toBe(true)
+    expect(notes).toEqual([])
+    expect(cases.map(({ op }) => op)).toEqual(['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'rope', 'norm', 'linear', 'merge', 'append'])
+    const ours = new Set(native.kernels().filter(({ device }) => device === 'cuda').map((kernel) => kernel.name))
+    for (const entry of cases) {
+      expect({ op: entry.op, kernels: entry.kernels.length > 0, others: entry.kernels.filter((kernel) => !ours.has(kernel)) })
+        .toEqual({ op: entry.op, kernels: true, others: [] })
+      expect(entry.errorShare).toBeLessThanOrEqual(1)
+      expect(entry.compute).toBe('matmul')
+      expect(['compute', 'memory']).toContain(entry.bound)
+      expect(entry.time.min).toBeGreaterThan(0)
+    }
+    for (const time of [...Object.values(calls.enqueue), calls.read]) expect(time).toBeGreaterThan(0)
+    const text = terminalReport(report)
+    expect(text).toContain(`cuda:0: ${name}, ${arch}, ${units} multiprocessors\n`)
+    expect(text).toMatch(/\nbfloat16 matrix product +– +[\d.]+ +[GT]FLOP\/s\n/)
+    expect(text).toMatch(/\nmemory copy +– +[\d.]+ +[GT]B\/s\n/)
   })
 })

@@ -31,7 +31,7 @@ withDevice('linear with a cuBLASLt', () => {
   })
   const own = {
     float16: 'linear_tile_sm80', bfloat16: 'linear_tile_sm80', float32: 'linear_plain_sm80', bias: 'linear_tile_sm80', wideBias: 'linear_tile_sm80',
-    unaligned: 'linear_tile_sm80', narrowOut: 'linear_tile_sm80', nothing: 'linear_tile_sm80',
+    unaligned: 'linear_plain_sm80', narrowOut: 'linear_tile_sm80', nothing: 'linear_tile_sm80',
   }
 
   test('takes what lies in plain aligned rows of 16-bit types; own kernels take the rest', async () => {

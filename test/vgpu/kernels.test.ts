@@ -50,6 +50,26 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     const launch = attentionOf('mla')
     const latentBytes = (300 + 77) * 576 * 2
     expect(launch.traffic.filter(({ uniqueLoadedBytes }) => uniqueLoadedBytes === latentBytes).map(({ loadedBytes }) => loadedBytes)).toEqual([latentBytes])
+    expect(launch.sharedWays).toBe(launch.sharedPhases)
+  })
+
+  // [2 sequences, 1 or 130 tokens, heads, value width]; with several splits the outputs of each split, in float32, and what they are weighted by.
+  test.each([
+    ['decode', 2 * 8 * 128], ['mla', 2 * 16 * 512], ['prefill', 2 * 130 * 8 * 128],
+  ])('%s stores outputs, log-sum-exps and its workspace, each byte once, and nothing else', (kind, outputs) => {
+    const launches = run(kind) ?? []
+    const attention = launches.filter(({ kernel }) => /^(attention|mla_decode)_/.test(kernel))
+    const stored = attention.map(({ traffic }) => traffic.filter(({ storedBytes }) => storedBytes > 0))
+    for (const { storedBytes, uniqueStoredBytes } of stored.flat()) expect(storedBytes).toBe(uniqueStoredBytes)
+    // The last launch writes the output, in 16 bits; what others write, it reads.
+    const last = attention.at(-1)!
+    const outs = stored.at(-1)!.filter(({ storedBytes }) => storedBytes === 2 * outputs)
+    expect(outs).toHaveLength(1)
+    const read = new Set(last.traffic.filter(({ loadedBytes }) => loadedBytes > 0).map(({ address }) => address))
+    for (const workspace of stored.slice(0, -1).flat()) expect(read).toContain(workspace.address)
+    const rest = stored.at(-1)!.filter((traffic) => !outs.includes(traffic))
+    expect(rest.map(({ storedBytes }) => storedBytes)).toEqual(rest.map(() => 4 * outputs / (kind === 'mla' ? 512 : 128)))
+    expect(rest.length).toBeLessThanOrEqual(1)
   })
 
   test('prefill stores its output once and meets no bank conflict', () => {

@@ -1,4 +1,4 @@
-import { bytes } from '../report/format'
+import { bytes, units } from '../report/format'
 import { plainTable } from '../report/plain-table'
 import { colorsFor } from '../style'
 import type { BenchReport } from './report'
@@ -35,5 +35,5 @@ function heading({ machine, settings }: BenchReport, colors: Colors): string {
     `${settings.dtype}, batch ${settings.batch}, heads ${numQoHeads}/${numKvHeads} of ${headDimQk}${headDimVo === headDimQk ? '' : ` and ${headDimVo}`}, ` +
       `hidden size ${settings.hiddenSize}, MLA ${settings.kvLoraRank} + ${settings.qkRopeHeadDim}${settings.causal ? '' : ', not causal'}`,
   ]
-  return [colors.bold(`${machine.device}: ${machine.name}, ${machine.arch}, ${machine.threads} threads`), ...lines.map((line) => colors.dim(line))].join('\n')
+  return [colors.bold(`${machine.device}: ${machine.name}, ${machine.arch}, ${units(machine.device, machine.threads)}`), ...lines.map((line) => colors.dim(line))].join('\n')
 }
