@@ -35,5 +35,6 @@ function heading({ machine, settings }: BenchReport, colors: Colors): string {
     `${settings.dtype}, batch ${settings.batch}, heads ${numQoHeads}/${numKvHeads} of ${headDimQk}${headDimVo === headDimQk ? '' : ` and ${headDimVo}`}, ` +
       `hidden size ${settings.hiddenSize}, MLA ${settings.kvLoraRank} + ${settings.qkRopeHeadDim}${settings.causal ? '' : ', not causal'}`,
   ]
-  return [colors.bold(`${machine.device}: ${machine.name}, ${machine.arch}, ${units(machine.device, machine.threads)}`), ...lines.map((line) => colors.dim(line))].join('\n')
+  const device = `${machine.device}: ${machine.name}, ${machine.arch}, ${units(machine.device, machine.threads)}`
+  return [colors.bold(device), ...lines.map((line) => colors.dim(line))].join('\n')
 }

@@ -101,10 +101,14 @@ int cublasLtMatmulDescCreate(void** made, int compute, int scale) {
 }
 int cublasLtMatmulDescSetAttribute(void* object, int attribute, const void* value, std::size_t bytes) {
   auto& product = *static_cast<Product*>(object);
-  if (attribute == 3) take(product.transpose_a, value, bytes);
-  else if (attribute == 7) take(product.epilogue, value, bytes);
-  else if (attribute == 8) take(product.bias, value, bytes);
-  else refuse("an unknown attribute of a product");
+  if (attribute == 3)
+    take(product.transpose_a, value, bytes);
+  else if (attribute == 7)
+    take(product.epilogue, value, bytes);
+  else if (attribute == 8)
+    take(product.bias, value, bytes);
+  else
+    refuse("an unknown attribute of a product");
   return 0;
 }
 int cublasLtMatmulDescDestroy(void* object) {
@@ -120,9 +124,12 @@ int cublasLtMatrixLayoutCreate(void** made, int type, std::uint64_t rows, std::u
 }
 int cublasLtMatrixLayoutSetAttribute(void* object, int attribute, const void* value, std::size_t bytes) {
   auto& layout = *static_cast<Layout*>(object);
-  if (attribute == 5) take(layout.batch, value, bytes);
-  else if (attribute == 6) take(layout.batch_stride, value, bytes);
-  else refuse("an unknown attribute of a matrix");
+  if (attribute == 5)
+    take(layout.batch, value, bytes);
+  else if (attribute == 6)
+    take(layout.batch_stride, value, bytes);
+  else
+    refuse("an unknown attribute of a matrix");
   return 0;
 }
 int cublasLtMatrixLayoutDestroy(void* object) {
@@ -136,10 +143,14 @@ int cublasLtMatmulPreferenceCreate(void** made) {
 }
 int cublasLtMatmulPreferenceSetAttribute(void* object, int attribute, const void* value, std::size_t bytes) {
   auto& preference = *static_cast<Preference*>(object);
-  if (attribute == 1) take(preference.workspace, value, bytes);
-  else if (attribute == 3) take(preference.reduction, value, bytes);
-  else if (attribute >= 5 && attribute <= 8) take(preference.alignment[attribute - 5], value, bytes);
-  else refuse("an unknown attribute of a preference");
+  if (attribute == 1)
+    take(preference.workspace, value, bytes);
+  else if (attribute == 3)
+    take(preference.reduction, value, bytes);
+  else if (attribute >= 5 && attribute <= 8)
+    take(preference.alignment[attribute - 5], value, bytes);
+  else
+    refuse("an unknown attribute of a preference");
   return 0;
 }
 int cublasLtMatmulPreferenceDestroy(void* object) {
@@ -161,7 +172,8 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void* product, void* a, void* b, void*
   const auto &weight = *static_cast<Layout*>(a), &x = *static_cast<Layout*>(b), &y = *static_cast<Layout*>(d);
   const auto& preference = *static_cast<Preference*>(wishes);
   if (static_cast<Product*>(product)->transpose_a != 1 || c != d || most < 1) refuse("another product than yT = weight xT");
-  if (weight.rows != x.rows || weight.columns != y.rows || x.columns != y.columns || weight.batch != x.batch || x.batch != y.batch) refuse("shapes that do not fit");
+  if (weight.rows != x.rows || weight.columns != y.rows || x.columns != y.columns || weight.batch != x.batch || x.batch != y.batch)
+    refuse("shapes that do not fit");
   for (std::uint32_t alignment : preference.alignment) {
     if (alignment != 16) refuse("an alignment that was not promised");
   }
@@ -171,8 +183,8 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void* product, void* a, void* b, void*
   return 0;
 }
 
-int cublasLtMatmul(void*, void* object, const float* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const float* beta, const void* c, void*,
-                   void* d, void* d_layout, const std::uint64_t* algorithm, void* workspace, std::size_t workspace_bytes, void* stream) {
+int cublasLtMatmul(void*, void* object, const float* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const float* beta, const void* c,
+                   void*, void* d, void* d_layout, const std::uint64_t* algorithm, void* workspace, std::size_t workspace_bytes, void* stream) {
   if (wanted("product")) return 13;
   const auto& product = *static_cast<Product*>(object);
   const auto &weight = *static_cast<Layout*>(a_layout), &x = *static_cast<Layout*>(b_layout), &y = *static_cast<Layout*>(d_layout);

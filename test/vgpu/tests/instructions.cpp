@@ -127,8 +127,8 @@ void floats(Gpu& gpu) {
   });
 }
 
-/// D = A B with the fragments of m16n8k16: A is 16x16 (bf16), B 16x8; element places from PTX ISA 9.7.15.5.8.
-void matrices(Gpu& gpu) {
+/// D = A B with the fragments of m16n8k16: A is 16x16 (bf16 or f16), B 16x8; element places from PTX ISA 9.7.15.5.8.
+void matrices(Gpu& gpu, bool f16) {
   float a[16][16], b[16][8];
   for (auto& row : a)
     for (float& v : row) v = numbers.value();
@@ -136,7 +136,8 @@ void matrices(Gpu& gpu) {
     for (float& v : row) v = numbers.value();
   std::vector<u32> in;
   for (int lane = 0; lane < 32; lane++) {
-    const auto pair = [](float low, float high) { return std::bit_cast<u32>(low) >> 16 | (std::bit_cast<u32>(high) & 0xffff0000); };
+    const auto half = [f16](float v) { return f16 ? u32{std::bit_cast<std::uint16_t>(static_cast<_Float16>(v))} : std::bit_cast<u32>(v) >> 16; };
+    const auto pair = [&](float low, float high) { return half(low) | half(high) << 16; };
     for (int i = 0; i < 8; i += 2) {  // a0 … a7
       const int row = (i < 2 || (i >= 4 && i < 6)) ? lane >> 2 : (lane >> 2) + 8;
       const int column = (lane % 4) * 2 + (i & 1) + (i >= 4 ? 8 : 0);
@@ -148,13 +149,15 @@ void matrices(Gpu& gpu) {
     }
   }
   const std::string ptx =
-      ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry m(.param .u64 in, .param .u64 out)\n{\n.reg .b64 %i, %o, %x;\n.reg .b32 %r<8>;\n.reg "
-      ".f32 %f<4>;\n"
-      "ld.param.u64 %i, [in];\nld.param.u64 %o, [out];\nmov.u32 %r0, %tid.x;\nmul.wide.u32 %x, %r0, 24;\nadd.s64 %i, %i, %x;\n"
-      "ld.global.u32 %r1, [%i];\nld.global.u32 %r2, [%i+4];\nld.global.u32 %r3, [%i+8];\nld.global.u32 %r4, [%i+12];\nld.global.u32 %r5, "
-      "[%i+16];\nld.global.u32 %r6, [%i+20];\n"
-      "mov.f32 %f0, 0f00000000;\nmov.f32 %f1, %f0;\nmov.f32 %f2, %f0;\nmov.f32 %f3, %f0;\n"
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f0,%f1,%f2,%f3}, {%r1,%r2,%r3,%r4}, {%r5,%r6}, {%f0,%f1,%f2,%f3};\n"
+      std::string(
+          ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry m(.param .u64 in, .param .u64 out)\n{\n.reg .b64 %i, %o, %x;\n.reg .b32 %r<8>;\n.reg "
+          ".f32 %f<4>;\n"
+          "ld.param.u64 %i, [in];\nld.param.u64 %o, [out];\nmov.u32 %r0, %tid.x;\nmul.wide.u32 %x, %r0, 24;\nadd.s64 %i, %i, %x;\n"
+          "ld.global.u32 %r1, [%i];\nld.global.u32 %r2, [%i+4];\nld.global.u32 %r3, [%i+8];\nld.global.u32 %r4, [%i+12];\nld.global.u32 %r5, "
+          "[%i+16];\nld.global.u32 %r6, [%i+20];\n"
+          "mov.f32 %f0, 0f00000000;\nmov.f32 %f1, %f0;\nmov.f32 %f2, %f0;\nmov.f32 %f3, %f0;\n") +
+      (f16 ? "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 " : "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 ") +
+      "{%f0,%f1,%f2,%f3}, {%r1,%r2,%r3,%r4}, {%r5,%r6}, {%f0,%f1,%f2,%f3};\n"
       "mul.wide.u32 %x, %r0, 16;\nadd.s64 %o, %o, %x;\nst.global.v4.f32 [%o], {%f0,%f1,%f2,%f3};\nret;\n}\n";
   CUdeviceptr pin = gpu.upload(in), pout = gpu.empty(512);
   gpu.launch(gpu.load(ptx, "m"), 1, 32, {&pin, &pout});
@@ -177,7 +180,7 @@ int main() {
     Gpu gpu;
     integers(gpu);
     floats(gpu);
-    matrices(gpu);
+    for (bool f16 : {false, true}) matrices(gpu, f16);
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());
     return 2;

@@ -110,6 +110,62 @@ std::vector<Case> cases() {
       {"shl.b32 %ro, %ra, 16; mov.b32 %fo, %ro; cvt.rn.bf16.f32 %ha, %fo; cvt.u32.u16 %ro, %ha;",
        [](u64 a, u64, u64) { return (a & 0x7fff) > 0x7f80 ? u64{0x7fff} : a & 0xffff; }},  // every NaN becomes the canonical one
   };
+  const auto pred = [&](const char* text, std::function<u64(u64, u64, u64)> model) {
+    all.push_back({std::string(text) + " selp.u32 %ro, 1, 0, %p;", std::move(model)});
+  };
+  pred("and.b32 %ra, %ra, 1; and.b32 %rb, %rb, 1; setp.eq.b32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{(a & 1) == (b & 1)}; });
+  pred("and.b64 %qa, %qa, 1; and.b64 %qb, %qb, 1; setp.eq.b64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{(a & 1) == (b & 1)}; });
+  pred("and.b32 %ra, %ra, 1; and.b32 %rb, %rb, 1; setp.eq.s32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{(a & 1) == (b & 1)}; });
+  pred("and.b64 %qa, %qa, 1; and.b64 %qb, %qb, 1; setp.eq.s64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{(a & 1) == (b & 1)}; });
+  pred("cvt.u16.u32 %hb, %rb; setp.eq.s16 %p, %ha, %hb;", [](u64 a, u64 b, u64) { return u64{(a & 0xffff) == (b & 0xffff)}; });
+  pred("cvt.u16.u32 %hb, %rb; setp.ne.s16 %p, %ha, %hb;", [](u64 a, u64 b, u64) { return u64{(a & 0xffff) != (b & 0xffff)}; });
+  pred("and.b64 %qa, %qa, 1; and.b64 %qb, %qb, 1; setp.ne.s64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{(a & 1) != (b & 1)}; });
+  pred("setp.ge.s32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{s(a) >= s(b)}; });
+  pred("setp.ge.s64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{q(a) >= q(b)}; });
+  pred("setp.gt.s64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{q(a) > q(b)}; });
+  pred("setp.gt.u32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{w(a) > w(b)}; });
+  pred("setp.le.s32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{s(a) <= s(b)}; });
+  pred("setp.le.s64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{q(a) <= q(b)}; });
+  pred("setp.lt.s64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{q(a) < q(b)}; });
+  pred("setp.lt.u32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{w(a) < w(b)}; });
+  pred("setp.lt.u64 %p, %qa, %qb;", [](u64 a, u64 b, u64) { return u64{a < b}; });
+  const char* two = "setp.lt.s32 %p, %ra, %rb; setp.lt.s32 %s, %rb, %rc; ";
+  pred((std::string(two) + "and.pred %p, %p, %s;").c_str(), [](u64 a, u64 b, u64 c) { return u64{s(a) < s(b) && s(b) < s(c)}; });
+  pred((std::string(two) + "or.pred %p, %p, %s;").c_str(), [](u64 a, u64 b, u64 c) { return u64{s(a) < s(b) || s(b) < s(c)}; });
+  pred((std::string(two) + "xor.pred %p, %p, %s;").c_str(), [](u64 a, u64 b, u64 c) { return u64{(s(a) < s(b)) != (s(b) < s(c))}; });
+  pred("setp.lt.s32 %p, %ra, %rb; not.pred %p, %p;", [](u64 a, u64 b, u64) { return u64{s(a) >= s(b)}; });
+  pred("setp.lt.s32 %s, %ra, %rb; mov.pred %p, %s;", [](u64 a, u64 b, u64) { return u64{s(a) < s(b)}; });
+  pred("mov.b32 %fa, %ra; mov.b32 %fb, %rb; setp.leu.f32 %p, %fa, %fb;", [](u64 a, u64 b, u64) { return u64{!(f(a) > f(b))}; });
+  pred("mov.b32 %fa, %ra; mov.b32 %fb, %rb; setp.neu.f32 %p, %fa, %fb;", [](u64 a, u64 b, u64) { return u64{!(f(a) == f(b))}; });
+  pred("mov.b32 %fa, %ra; setp.eq.f32 %p, %fa, %fa;", [](u64 a, u64, u64) { return u64{!std::isnan(f(a))}; });
+  pred("mov.b32 %fa, %ra; mov.b32 %fb, %rb; setp.gt.f32 %p, %fa, %fb;", [](u64 a, u64 b, u64) { return u64{f(a) > f(b)}; });
+  const auto more = [&](const char* text, std::function<u64(u64, u64, u64)> model) { all.push_back({text, std::move(model)}); };
+  more("max.s32 %ro, %ra, %rb;", [](u64 a, u64 b, u64) { return as(s(a) > s(b) ? s(a) : s(b)); });
+  more("max.s64 %qo, %qa, %qb;", [](u64 a, u64 b, u64) { return q(a) > q(b) ? a : b; });
+  more("xor.b32 %ro, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{w(a ^ b)}; });
+  more("and.b64 %qo, %qa, %qb;", [](u64 a, u64 b, u64) { return a & b; });
+  more("or.b64 %qo, %qa, %qb;", [](u64 a, u64 b, u64) { return a | b; });
+  more("not.b64 %qo, %qa;", [](u64 a, u64, u64) { return ~a; });
+  more("neg.s64 %qo, %qa;", [](u64 a, u64, u64) { return 0 - a; });
+  more("or.b64 %qo, %qb, 1; div.u64 %qo, %qa, %qo;", [](u64 a, u64 b, u64) { return a / (b | 1); });
+  more("setp.lt.s32 %p, %ra, %rb; selp.u64 %qo, %qa, %qb, %p;", [](u64 a, u64 b, u64) { return s(a) < s(b) ? a : b; });
+  more("setp.lt.s32 %p, %ra, %rb; selp.b64 %qo, %qb, %qa, %p;", [](u64 a, u64 b, u64) { return s(a) < s(b) ? b : a; });
+  // 16 bits: %ha and %hb, widened for the result.
+  more("cvt.u16.u32 %hb, %rb; add.s16 %ha, %ha, %hb; cvt.u32.u16 %ro, %ha;", [](u64 a, u64 b, u64) { return (a + b) & 0xffff; });
+  more("cvt.u16.u32 %hb, %rb; and.b16 %ha, %ha, %hb; cvt.u32.u16 %ro, %ha;", [](u64 a, u64 b, u64) { return a & b & 0xffff; });
+  more("cvt.u16.u32 %hb, %rb; or.b16 %ha, %ha, %hb; cvt.u32.u16 %ro, %ha;", [](u64 a, u64 b, u64) { return (a | b) & 0xffff; });
+  more("shr.u16 %ha, %ha, 5; cvt.u32.u16 %ro, %ha;", [](u64 a, u64, u64) { return (a & 0xffff) >> 5; });
+  more("mov.u16 %hb, %ha; cvt.u32.u16 %ro, %hb;", [](u64 a, u64, u64) { return a & 0xffff; });
+  more("cvt.u16.u32 %hb, %rb; setp.lt.s32 %p, %ra, %rb; selp.b16 %ha, %ha, %hb, %p; cvt.u32.u16 %ro, %ha;",
+       [](u64 a, u64 b, u64) { return (s(a) < s(b) ? a : b) & 0xffff; });
+  more("cvt.u16.u32 %hb, %rb; setp.lt.s32 %p, %ra, %rb; selp.u16 %ha, %hb, %ha, %p; cvt.u32.u16 %ro, %ha;",
+       [](u64 a, u64 b, u64) { return (s(a) < s(b) ? b : a) & 0xffff; });
+  more("cvt.rn.f32.u16 %fo, %ha;", [](u64 a, u64, u64) { return bits(static_cast<float>(a & 0xffff)); });
+  more("cvt.rn.f32.s64 %fo, %qa;", [](u64 a, u64, u64) { return bits(static_cast<float>(q(a))); });
+  more("cvt.rz.f32.s32 %fo, %ra;", [](u64 a, u64, u64) {
+    const float near = static_cast<float>(s(a));  // towards zero: one step back where rounding went away from it
+    return bits(std::fabs(static_cast<double>(near)) > std::fabs(static_cast<double>(s(a))) ? std::nextafter(near, 0.0f) : near);
+  });
   const auto add = [&](const char* text, std::function<u64(u64, u64, u64)> model, double tolerance = 0) {
     all.push_back({text, std::move(model), true, tolerance});
   };
@@ -137,6 +193,24 @@ std::vector<Case> cases() {
   add("add.f64 %do, %da, %db;", [](u64 a, u64 b, u64) { return bits(d(a) + d(b)); });
   add("fma.rn.f64 %do, %da, %db, %dc;", [](u64 a, u64 b, u64 c) { return bits(std::fma(d(a), d(b), d(c))); });
   add("cvt.rn.f32.f64 %fo, %da;", [](u64 a, u64, u64) { return bits(static_cast<float>(d(a))); });
+  add("add.rn.f32 %fo, %fa, %fb;", [](u64 a, u64 b, u64) { return bits(f(a) + f(b)); });
+  add("mul.rn.f32 %fo, %fa, %fb;", [](u64 a, u64 b, u64) { return bits(f(a) * f(b)); });
+  add("fma.rm.f32 %fo, %fa, %fb, %fc;", [](u64 a, u64 b, u64 c) {
+    // Exact in double or so nearly that its float below is the right one: 24 bits times 24 bits, and a sum of numbers of alike size.
+    const double exact = static_cast<double>(f(a)) * f(b) + static_cast<double>(f(c));
+    const float near = static_cast<float>(exact);
+    return bits(static_cast<double>(near) > exact ? std::nextafter(near, -INFINITY) : near);
+  });
+  add(
+      "rcp.approx.ftz.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(static_cast<float>(1 / static_cast<double>(f(a)))); }, 1e-6);
+  add("cvt.rni.f32.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(std::nearbyint(f(a))); });
+  add("cvt.rzi.f32.f32 %fo, %fa;", [](u64 a, u64, u64) { return bits(std::trunc(f(a))); });
+  add("cvt.rn.f16.f32 %ha, %fa; cvt.u32.u16 %ro, %ha;", [](u64 a, u64, u64) { return u64{std::bit_cast<std::uint16_t>(static_cast<_Float16>(f(a)))}; });
+  add("sub.f64 %do, %da, %db;", [](u64 a, u64 b, u64) { return bits(d(a) - d(b)); });
+  add("mul.f64 %do, %da, %db;", [](u64 a, u64 b, u64) { return bits(d(a) * d(b)); });
+  add("cvt.rmi.f64.f64 %do, %da;", [](u64 a, u64, u64) { return bits(std::floor(d(a))); });
+  add("cvt.rni.f64.f64 %do, %da;", [](u64 a, u64, u64) { return bits(std::nearbyint(d(a))); });
+  add("cvt.rzi.s32.f64 %ro, %da;", [](u64 a, u64, u64) { return as(static_cast<i32>(d(a))); });
   // min and max: a NaN loses, except with .NaN
   all.push_back({"mov.f32 %fo, 0f7FC00000; max.f32 %fo, %fo, 0f3F800000;", [](u64, u64, u64) { return bits(1.0f); }});
   all.push_back(
@@ -153,7 +227,7 @@ char result(const std::string& text) {
 
 std::string entry(const Case& c, std::size_t n) {
   std::string out = ".visible .entry t" + std::to_string(n) + "(.param .u64 in, .param .u64 out)\n{\n";
-  out += ".reg .pred %p; .reg .b16 %ha, %hb; .reg .b32 %ra, %rb, %rc, %ro, %t; .reg .b64 %qa, %qb, %qc, %qo, %i, %o, %x;\n";
+  out += ".reg .pred %p, %s; .reg .b16 %ha, %hb; .reg .b32 %ra, %rb, %rc, %ro, %t; .reg .b64 %qa, %qb, %qc, %qo, %i, %o, %x;\n";
   out += ".reg .f32 %fa, %fb, %fc, %fo; .reg .f64 %da, %db, %dc, %do;\n";
   out +=
       "ld.param.u64 %i, [in];\nld.param.u64 %o, [out];\nmov.u32 %t, %tid.x;\nmul.wide.u32 %x, %t, 24;\nadd.s64 %i, %i, %x;\nmul.wide.u32 %x, %t, 8;\nadd.s64 "
