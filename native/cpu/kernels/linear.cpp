@@ -10,13 +10,17 @@ namespace attn::cpu {
 namespace {
 
 constexpr std::int64_t kMinPackedRows = 12;           // measured: below, packing costs more than it saves
-constexpr std::int64_t kMaxRows = 384;                // per pass: bounds the workspace, and pays for packing many times over
+constexpr std::int64_t kMaxRows = 512;                // per pass: bounds the workspace, and pays for packing many times over
 constexpr std::int64_t kMinTileRows = 48;             // splitting rows further would repeat the packing too often
+constexpr std::int64_t kWideTilesPerThread = 6;       // fewer would leave threads idle at the end
 constexpr std::int64_t kMaxXFloats = 8 << 20;         // x of one pass in float32: 32 MiB, unless one batch alone takes more
 constexpr std::int64_t kDirectTaskWeights = 1 << 16;  // weights that one direct task reads
 
 constexpr std::int64_t divide_up(std::int64_t n, std::int64_t d) { return (n + d - 1) / d; }
 constexpr std::int64_t align_up(std::int64_t n, std::int64_t unit) { return divide_up(n, unit) * unit; }
+
+/// Floats from row to row of x in float32: rows a power of two apart would evict each other from the L1 cache.
+std::int64_t x_stride(const LinearProblem& p) { return align_up(p.in_features, 16) + 16; }
 
 /// How a problem is cut. Only speed and memory depend on it: the tiles sum in an order of their own.
 struct Cut {
@@ -34,7 +38,9 @@ Cut cut_of(const LinearProblem& p, int num_threads) {
   cut.pass_batch = std::clamp<std::int64_t>(kMaxXFloats / batch_floats, 1, p.batch);
   cut.tile_rows = cut.pass_rows;
   if (cut.packed) {
-    cut.tile_cols = kLinearColAlign;
+    // Wide tiles where enough of them remain: x comes from the last cache or from memory once for each.
+    const bool wide = cut.pass_batch * p.out_features >= kWideTilesPerThread * num_threads * 2 * kLinearColAlign;
+    cut.tile_cols = wide ? 2 * kLinearColAlign : kLinearColAlign;
     const std::int64_t tiles = cut.pass_batch * divide_up(p.out_features, cut.tile_cols);
     const std::int64_t shares = std::clamp<std::int64_t>(divide_up(3 * num_threads, tiles), 1, divide_up(cut.pass_rows, kMinTileRows));
     cut.tile_rows = divide_up(cut.pass_rows, shares);
@@ -43,7 +49,7 @@ Cut cut_of(const LinearProblem& p, int num_threads) {
     const std::int64_t fair = cut.pass_batch * p.out_features / (4 * num_threads);
     cut.tile_cols = align_up(std::clamp<std::int64_t>(std::min(wanted, fair), 16, 512), 16);
   }
-  if (p.x.dtype != DType::kFloat32) cut.x_floats = align_up(cut.pass_batch * batch_floats, 16);
+  if (p.x.dtype != DType::kFloat32) cut.x_floats = cut.pass_batch * cut.pass_rows * x_stride(p);
   cut.scratch_floats = linear_scratch_floats(cut.tile_rows, cut.tile_cols, cut.packed);
   return cut;
 }
@@ -65,10 +71,10 @@ FloatRows float_rows(const LinearTable& table, const LinearProblem& p, std::int6
   const std::int64_t step = std::max<std::int64_t>(1, (1 << 14) / std::max<std::int64_t>(p.in_features, 1));
   execution.parallel_for(divide_up(batch * rows, step), [&](std::int64_t task, int) {
     for (std::int64_t i = task * step; i < std::min((task + 1) * step, batch * rows); ++i) {
-      table.to_float(element(p.x, batch_begin + i / rows, row_begin + i % rows), p.x.dtype, floats + i * p.in_features, p.in_features);
+      table.to_float(element(p.x, batch_begin + i / rows, row_begin + i % rows), p.x.dtype, floats + i * x_stride(p), p.in_features);
     }
   });
-  return {floats, rows * p.in_features, p.in_features};
+  return {floats, rows * x_stride(p), x_stride(p)};
 }
 
 void run_tiles(const LinearTable& table, const LinearProblem& p, const Cut& cut, const FloatRows& x, std::int64_t batch_begin, std::int64_t batch,
