@@ -15,6 +15,7 @@ struct SimdFunctions {
   void (*widen)(DType dtype, const void* src, float* dst, std::int64_t count);
   void (*narrow)(DType dtype, const float* src, void* dst, std::int64_t count);
   void (*exp)(const float* src, float* dst, std::int64_t count);
+  void (*power_of_two)(const float* src, float* dst, std::int64_t count);
   void (*tanh)(const float* src, float* dst, std::int64_t count);
   // Over one vector, or `lanes` of them.
   float (*reduce_add)(const float* src);

@@ -24,6 +24,10 @@ void exp_all(const float* src, float* dst, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += kLanes) store(dst + i, exp(load(src + i)));
 }
 
+void power_of_two_all(const float* src, float* dst, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += kLanes) store(dst + i, power_of_two(load(src + i)));
+}
+
 void tanh_all(const float* src, float* dst, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += kLanes) store(dst + i, tanh(load(src + i)));
 }
@@ -72,7 +76,7 @@ void softmax(float* row, std::int64_t count, float scale) {
   const float max = reduce_max(peak) * scale;
   Vec total{};
   for (std::int64_t j = 0; j < count; j += kLanes) {
-    const Vec x = exp(load(row + j) * scale - max);
+    const Vec x = power_of_two((load(row + j) * scale - max) * 1.44269504f);
     total += x;
     store(row + j, x);
   }
@@ -80,7 +84,7 @@ void softmax(float* row, std::int64_t count, float scale) {
   for (std::int64_t j = 0; j < count; j += kLanes) store(row + j, load(row + j) * factor);
 }
 
-constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen,          narrow,       exp_all, tanh_all,
+constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen,          narrow,       exp_all, power_of_two_all, tanh_all,
                                          add_lanes,     max_lanes, add_each,  transpose_rows, copy_partial, gemm,    softmax};
 
 }  // namespace

@@ -84,4 +84,76 @@ ATTN_INLINE float softmax_block(float* logits, const LogitRow& row, std::int64_t
   return softmax_vectors<kFew>(logits, scale, lo, hi, max, sum);
 }
 
+// ── blocks of any number of keys ───────────────────────────────────────────────────────────────────────────────
+// In two steps, each for many rows: the maxima, then the probabilities. In one, every row would wait for its own maximum.
+// Powers of two, so that the scale and log2(e) are one product: p = 2^((x - max) · scale · log2(e)), exactly 1 at the maximum.
+
+/// How the logits of all rows become exponents.
+struct LogitScale {
+  bool bent;      // options apply before the maximum is taken; otherwise logits are only scaled, by more than 0
+  float factor;   // from differences of logits to powers of two
+  float natural;  // from a logit to the units of the lse
+};
+
+ATTN_INLINE LogitScale logit_scale(const AttentionProblem& p) {
+  const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(p.softmax_scale > 0);
+  const float natural = bent ? 1.0f : p.softmax_scale;
+  return {bent, natural * 1.44269504f, natural};
+}
+
+/// The options for the keys [lo, hi), and at least those.
+ATTN_INLINE void bend_row(float* logits, LogitRow row, std::int64_t lo, std::int64_t hi) {
+  const std::int64_t begin = lo / kTileKv * kTileKv;
+  row.diagonal -= static_cast<float>(begin);
+  for (std::int64_t j = begin; j < hi; j += kTileKv, row.diagonal -= static_cast<float>(kTileKv)) bend_logits(logits + j, row);
+}
+
+/// Of the logits [begin, end), multiples of kLanes, those beyond [lo, hi) become -inf.
+ATTN_INLINE void mask_row(float* logits, std::int64_t lo, std::int64_t hi, std::int64_t begin, std::int64_t end) {
+  const IntVec first = broadcast(static_cast<std::int32_t>(lo)), last = broadcast(static_cast<std::int32_t>(hi));
+  const auto mask = [&](std::int64_t j) {
+    const IntVec key = lane_numbers() + static_cast<std::int32_t>(j);
+    store(logits + j, (key >= first) & (key < last) ? load(logits + j) : broadcast(-__builtin_inff()));
+  };
+  for (std::int64_t j = begin; j < min_of(lo, end); j += kLanes) mask(j);
+  for (std::int64_t j = max_of(hi / kLanes * kLanes, begin); j < end; j += kLanes) mask(j);
+}
+
+/// The maximum moves on over `count` logits, a multiple of kLanes; NaN never becomes it. Returns what the row's accumulator and sum must
+/// be multiplied with: 1 unless it moved. What nothing was added to is 0 or NaN and needs no factor.
+ATTN_INLINE float raise_row_max(const float* logits, std::int64_t count, float factor, float* max) {
+  Vec peaks[2] = {broadcast(*max), broadcast(*max)};
+  std::int64_t j = 0;
+  for (; j + 2 * kLanes <= count; j += 2 * kLanes) {
+    peaks[0] = max_of(load(logits + j), peaks[0]);  // a NaN loses
+    peaks[1] = max_of(load(logits + j + kLanes), peaks[1]);
+  }
+  if (j < count) peaks[0] = max_of(load(logits + j), peaks[0]);
+  const float before = *max, moved = reduce_max(max_of(peaks[0], peaks[1]));
+  *max = moved;
+  return moved > before && before != -__builtin_inff() ? power_of_two(broadcast((before - moved) * factor))[0] : 1.0f;
+}
+
+/// `count` logits become probabilities, 0 where they are -inf; returns their sum. Its bits do not depend on how many vectors of -inf end the
+/// row, nor on how many pairs of them begin it.
+ATTN_INLINE float exponentiate_row(float* logits, std::int64_t count, float factor, float max) {
+  const Vec base = broadcast(max == -__builtin_inff() ? 0.0f : max), factors = broadcast(factor);
+  Vec totals[2] = {};
+  std::int64_t j = 0;
+#pragma GCC unroll 2
+  for (; j + 2 * kLanes <= count; j += 2 * kLanes) {
+    const Vec low = power_of_two((load(logits + j) - base) * factors), high = power_of_two((load(logits + j + kLanes) - base) * factors);
+    totals[0] += low;
+    totals[1] += high;
+    store(logits + j, low);
+    store(logits + j + kLanes, high);
+  }
+  if (j < count) {
+    const Vec low = power_of_two((load(logits + j) - base) * factors);
+    totals[0] += low;
+    store(logits + j, low);
+  }
+  return reduce_add(totals[0] + totals[1]);
+}
+
 }  // namespace attn::cpu::ATTN_ISA

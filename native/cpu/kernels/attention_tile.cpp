@@ -3,7 +3,7 @@
 // Keys and values are converted to float32 once per block and shared by all rows of the group: K transposed into panels
 // for the first product, V into panels for the second. Where V is part of K (MLA) one read serves both. Values are copied
 // even when they are float32 already: rows of several heads lie a power of two apart and would evict each other from L1.
-// Scratch: rows · head_dim_qk + kChunkRows · kTileKv + kTileKv · (head_dim_qk + head_dim_vo) floats. Any head dims, dtypes, strides.
+// Scratch: rows · head_dim_qk + kChunkRows · kMostBlockKeys + block keys · (head_dim_qk + head_dim_vo) floats. Any head dims, dtypes, strides.
 
 #include "cpu/kernels/attention_kv.h"
 #include "cpu/kernels/attention_softmax.h"
@@ -12,19 +12,29 @@
 namespace attn::cpu::ATTN_ISA {
 namespace {
 
+/// Keys per block at most. Every block loads and stores the accumulators; a panel of its values, as long as the block, must stay in the L1 cache.
+constexpr int kMostBlockKeys = kLanes < 16 ? 2 * kTileKv : 4 * kTileKv;
+/// Floats of a block's panels that leave room in the L2 cache.
+constexpr std::int64_t kBlockFloats = 64 * 1024;
 static_assert(kTileKv % kGemmCols == 0, "a block of keys is whole panels");
 
 // Not a power of two, so that rows do not collide in the L1 cache.
-constexpr std::int64_t kLogitStride = kTileKv + 16;
-constexpr std::int64_t kValuePanel = static_cast<std::int64_t>(kTileKv) * kGemmCols;
+constexpr std::int64_t kLogitStride = kMostBlockKeys + 16;
+
+/// A multiple of kTileKv that follows from the head dims alone: what a row sums up must not depend on its tile.
+ATTN_INLINE std::int64_t block_keys_of(const AttentionProblem& p) {
+  const std::int64_t fitting = kBlockFloats / (p.head_dim_qk + p.head_dim_vo) / kTileKv * kTileKv;
+  return min_of(max_of(fitting, kTileKv), kMostBlockKeys);
+}
 
 /// Rows whose queries, logits and accumulators stay in the L2 cache beside the block's panels; a multiple of every register tile.
 constexpr int kChunkRows = 48;
 
 struct TileScratch {
+  std::int64_t block_keys;
   float* queries;  // [rows, query_stride]
-  float* keys;     // [kTileKv / kGemmCols, head_dim_qk, kGemmCols]
-  float* values;   // [ceil(head_dim_vo / kGemmCols), kTileKv, kGemmCols]
+  float* keys;     // [block_keys / kGemmCols, head_dim_qk, kGemmCols]
+  float* values;   // [ceil(head_dim_vo / kGemmCols), block_keys, kGemmCols]
   float* logits;   // [kChunkRows, kLogitStride]
   std::size_t bytes;
 };
@@ -32,6 +42,7 @@ struct TileScratch {
 /// Without memory, only the number of bytes.
 ATTN_INLINE TileScratch tile_scratch(const AttentionProblem& p, int rows, std::byte* memory) {
   TileScratch s;
+  s.block_keys = block_keys_of(p);
   s.bytes = 0;
   const auto take = [&](std::int64_t floats) {
     float* taken = memory ? reinterpret_cast<float*>(memory + s.bytes) : nullptr;
@@ -39,8 +50,8 @@ ATTN_INLINE TileScratch tile_scratch(const AttentionProblem& p, int rows, std::b
     return taken;
   };
   s.queries = take(rows * query_stride(p));
-  s.keys = take(static_cast<std::int64_t>(kTileKv) * p.head_dim_qk);
-  s.values = take(round_up(p.head_dim_vo, kGemmCols) * kTileKv);
+  s.keys = take(s.block_keys * p.head_dim_qk);
+  s.values = take(round_up(p.head_dim_vo, kGemmCols) * s.block_keys);
   s.logits = take(min_of(rows, kChunkRows) * kLogitStride);
   return s;
 }
@@ -50,7 +61,7 @@ ATTN_INLINE TileScratch tile_scratch(const AttentionProblem& p, int rows, std::b
 /// Lanes beyond [lo, hi) repeat a valid row: they are masked later, and no other row may be read.
 template <class T, bool kKeys>
 ATTN_INLINE float pack_rows(const KvRows& rows, std::int64_t first, std::int64_t lo, std::int64_t hi, float* keys, std::int64_t depth, std::int64_t offset,
-                            float* values, std::int64_t value_dim) {
+                            float* values, std::int64_t value_panel, std::int64_t value_dim) {
   Vec poison{};
   for (std::int64_t c = lo / kLanes * kLanes; c < hi; c += kLanes) {
     const std::byte* row[kLanes];
@@ -61,7 +72,7 @@ ATTN_INLINE float pack_rows(const KvRows& rows, std::int64_t first, std::int64_t
 #pragma GCC unroll 16
       for (int i = 0; i < kLanes; ++i) v[i] = load_features<T>(row[i], d, rows.dim, rows.dim_stride);
       if (d < value_dim) {
-        float* dst = values + d / kGemmCols * kValuePanel + c * kGemmCols + d % kGemmCols;
+        float* dst = values + d / kGemmCols * value_panel + c * kGemmCols + d % kGemmCols;
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) {
           store(dst + i * kGemmCols, v[i]);
@@ -86,60 +97,80 @@ ATTN_INLINE float pack_rows(const KvRows& rows, std::int64_t first, std::int64_t
 
 template <bool kKeys>
 float pack(const KvRows& rows, std::int64_t first, std::int64_t lo, std::int64_t hi, float* keys, std::int64_t depth, std::int64_t offset, float* values,
-           std::int64_t value_dim) {
+           std::int64_t value_panel, std::int64_t value_dim) {
   float poison = 0;
   with_dtype(rows.dtype, [&](auto* typed) {
     using T = ElementOf<decltype(typed)>;
-    poison = pack_rows<T, kKeys>(rows, first, lo, hi, keys, depth, offset, values, value_dim);
+    poison = pack_rows<T, kKeys>(rows, first, lo, hi, keys, depth, offset, values, value_panel, value_dim);
   });
   return poison;
 }
 
 /// O += P V over the keys that this row sees and no others: where a masked value is not finite, 0 · value would spoil the row.
-void add_visible(const float* probabilities, const float* values, std::int64_t lo, std::int64_t hi, std::int64_t dim, float* accumulator) {
+void add_visible(const float* probabilities, const float* values, std::int64_t value_panel, std::int64_t lo, std::int64_t hi, std::int64_t dim,
+                 float* accumulator) {
   for (std::int64_t d = 0; d < dim; d += kLanes) {
-    const float* column = values + d / kGemmCols * kValuePanel + d % kGemmCols;
+    const float* column = values + d / kGemmCols * value_panel + d % kGemmCols;
     Vec sum = load(accumulator + d);
     for (std::int64_t j = lo; j < hi; ++j) sum = probabilities[j] * load(column + j * kGemmCols) + sum;
     store(accumulator + d, sum);
   }
 }
 
+/// Query and head of one row after the other.
+struct RowWalk {
+  std::int64_t query, member;
+  ATTN_INLINE void next(int group_size) {
+    if (++member < group_size) return;
+    member = 0;
+    ++query;
+  }
+};
+
+/// What a query sees of the block at `block`, within `keys`.
+ATTN_INLINE KeyRange keys_of(const AttentionTile& t, std::int64_t block, KeyRange keys, std::int64_t query) {
+  const KeyRange all = visible_keys(*t.problem, *t.sequence, query);
+  return {max_of(all.begin - block, keys.begin), min_of(all.end - block, keys.end)};
+}
+
 /// The packed block at `block`, whose keys [block_keys) some row sees, for the rows [first, end) of the tile.
 void add_block(const AttentionTile& t, const TileScratch& scratch, std::int64_t block, KeyRange block_keys, int first, int end, bool row_by_row) {
   const AttentionProblem& p = *t.problem;
+  const LogitScale scale = logit_scale(p);
   const std::int64_t depth = p.head_dim_qk, stride = accumulator_stride(p), q_stride = query_stride(p);
   const std::int64_t lo = block_keys.begin, hi = block_keys.end, col = lo / kGemmCols * kGemmCols;
+  const std::int64_t value_panel = scratch.block_keys * kGemmCols;
+  const std::int64_t count = round_up(hi, kLanes) - col;
   float* logits = scratch.logits;  // of this chunk alone
   gemm_tile<false>(end - first, hi - col, depth, scratch.queries + first * q_stride, q_stride, scratch.keys + col * depth, kGemmCols, depth * kGemmCols,
                    logits + col, kLogitStride);
 
-  std::int64_t query = (t.row_begin + first) / p.group_size;
-  std::int64_t member = (t.row_begin + first) % p.group_size;
-  for (int r = first; r < end; ++r, ++member) {
-    if (member == p.group_size) {
-      member = 0;
-      ++query;
-    }
-    const KeyRange all = visible_keys(p, *t.sequence, query);
-    const KeyRange seen{max_of(all.begin - block, lo), min_of(all.end - block, hi)};
+  const std::int64_t query = (t.row_begin + first) / p.group_size, member = (t.row_begin + first) % p.group_size;
+  RowWalk walk{query, member};
+  for (int r = first; r < end; ++r, walk.next(p.group_size)) {
+    const KeyRange seen = keys_of(t, block, block_keys, walk.query);
     float* row = logits + (r - first) * kLogitStride;
+    if (scale.bent) bend_row(row, logit_row(p, *t.sequence, walk.query, t.kv_head * static_cast<std::int64_t>(p.group_size) + walk.member, block), lo, hi);
+    mask_row(row, seen.begin, seen.end, col, col + count);
+    const float factor = raise_row_max(row + col, count, scale.factor, t.max + r);
+    if (factor == 1) continue;
+    t.sum[r] *= factor;
     float* accumulator = t.accumulator + r * stride;
-    if (seen.begin >= seen.end) {
-      for (int j = 0; j < kTileKv; j += kLanes) store(row + j, Vec{});
-      continue;
-    }
-    const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + member;
-    const float factor = softmax_block(row, logit_row(p, *t.sequence, query, head, block), seen.begin, seen.end, t.max + r, t.sum + r);
-    if (factor != 1) {
-      for (std::int64_t d = 0; d < stride; d += kLanes) store(accumulator + d, load(accumulator + d) * factor);
-    }
-    if (row_by_row) add_visible(row, scratch.values, seen.begin, seen.end, p.head_dim_vo, accumulator);
+    for (std::int64_t d = 0; d < stride; d += kLanes) store(accumulator + d, load(accumulator + d) * factor);
   }
-  if (!row_by_row) {
-    gemm_tile<true>(end - first, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols, kValuePanel,
-                    t.accumulator + first * stride, stride);
+  for (int r = first; r < end; ++r) {
+    t.sum[r] += exponentiate_row(logits + (r - first) * kLogitStride + col, count, scale.factor, t.max[r]);
   }
+  if (row_by_row) {
+    walk = {query, member};
+    for (int r = first; r < end; ++r, walk.next(p.group_size)) {
+      const KeyRange seen = keys_of(t, block, block_keys, walk.query);
+      add_visible(logits + (r - first) * kLogitStride, scratch.values, value_panel, seen.begin, seen.end, p.head_dim_vo, t.accumulator + r * stride);
+    }
+    return;
+  }
+  gemm_tile<true>(end - first, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols, value_panel,
+                  t.accumulator + first * stride, stride);
 }
 
 }  // namespace
@@ -154,19 +185,15 @@ void attention_tile(const AttentionTile& t) {
   if (keys.begin >= keys.end) return;
 
   const TileScratch scratch = tile_scratch(p, t.num_rows, t.scratch);
-  const std::int64_t depth = p.head_dim_qk;
+  const std::int64_t depth = p.head_dim_qk, block_keys = scratch.block_keys, value_panel = block_keys * kGemmCols;
   pack_queries(t, scratch.queries);
   KvRows k[2];
   for (int part = 0; part < p.num_parts; ++part) k[part] = kv_rows(p, s, p.k[part], s.k_start[part], t.kv_head);
   const KvRows v = p.v_in_k ? k[0] : kv_rows(p, s, p.v, s.v_start, t.kv_head);
 
-  for (std::int64_t block = keys.begin / kTileKv * kTileKv; block < keys.end; block += kTileKv) {
-    const std::int64_t lo = max_of(keys.begin - block, 0), hi = min_of(keys.end - block, kTileKv);
-    const auto query_keys = [&](std::int64_t query) {
-      const KeyRange all = visible_keys(p, s, query);
-      return KeyRange{max_of(all.begin - block, lo), min_of(all.end - block, hi)};
-    };
-    const auto row_keys = [&](int r) { return query_keys((t.row_begin + r) / p.group_size); };
+  for (std::int64_t block = keys.begin / block_keys * block_keys; block < keys.end; block += block_keys) {
+    const std::int64_t lo = max_of(keys.begin - block, 0), hi = min_of(keys.end - block, block_keys);
+    const auto row_keys = [&](int r) { return keys_of(t, block, {lo, hi}, (t.row_begin + r) / p.group_size); };
     // The rows that see any of the block follow one another, since both ends of a row's range never fall.
     int row_first = 0, row_end = t.num_rows;
     while (row_first < row_end && row_keys(row_first).end <= lo) ++row_first;
@@ -177,9 +204,9 @@ void attention_tile(const AttentionTile& t) {
     float poison = 0;
     for (int part = 0; part < p.num_parts; ++part) {
       const bool values_too = p.v_in_k && part == 0;
-      poison += pack<true>(k[part], block, lo, hi, scratch.keys, depth, part == 0 ? 0 : k[0].dim, scratch.values, values_too ? p.head_dim_vo : 0);
+      poison += pack<true>(k[part], block, lo, hi, scratch.keys, depth, part == 0 ? 0 : k[0].dim, scratch.values, value_panel, values_too ? p.head_dim_vo : 0);
     }
-    if (!p.v_in_k) poison = pack<false>(v, block, lo, hi, nullptr, 0, 0, scratch.values, p.head_dim_vo);
+    if (!p.v_in_k) poison = pack<false>(v, block, lo, hi, nullptr, 0, 0, scratch.values, value_panel, p.head_dim_vo);
 
     const bool row_by_row = edge && poison != 0;  // NaN compares unequal
     for (int first = row_first; first < row_end; first += kChunkRows) {
@@ -189,6 +216,8 @@ void attention_tile(const AttentionTile& t) {
       add_block(t, scratch, block, seen, first, end, row_by_row);
     }
   }
+  const float natural = logit_scale(p).natural;
+  for (int r = 0; r < t.num_rows; ++r) t.max[r] *= natural;
 }
 
 void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride) {
