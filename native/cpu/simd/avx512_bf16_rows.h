@@ -5,7 +5,7 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-/// 2^x within 2 units in the last place, 2^0 exactly; NaN stays NaN, -inf gives 0. x - floor(x), 0 for infinities, and the scaling by
+/// 2^x within 3 units in the last place, 2^0 exactly; NaN stays NaN, -inf gives 0. x - floor(x), 0 for infinities, and the scaling by
 /// 2^floor(x) are one instruction each. The polynomial is a minimax fit of this project, as those of vec_math.h.
 ATTN_INLINE Vec exp2(Vec x) {
   const Vec f = (Vec)_mm512_maskz_reduce_ps(0xffff, (__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
