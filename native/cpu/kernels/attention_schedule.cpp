@@ -167,11 +167,19 @@ bool runs_before(const Task& a, const Task& b) {
   return std::tie(b.cost, a.sequence, a.tile, a.split, a.kv_head) < std::tie(a.cost, b.sequence, b.tile, b.split, b.kv_head);
 }
 
+/// Rows [first, end) of a tile whose keys were split: a tile of MLA's many rows is merged by several threads.
+struct Merge {
+  std::int64_t sequence, kv_head, tile;
+  int first, end;
+};
+constexpr int kMergeRows = 16;
+
 /// The lists of one call, kept by the thread that runs the queue: after the first of many like calls nothing is allocated.
 struct Plan {
   static constexpr std::size_t kKeptTasks = 4096;  // lists of longer ones are let go of by the next call
   std::vector<SequenceWork> sequences;
-  std::vector<Task> tasks, merges;
+  std::vector<Task> tasks;
+  std::vector<Merge> merges;
   std::vector<std::int64_t> padded;
 
   void clear() {
@@ -210,9 +218,9 @@ void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, 
   write_lse(p, s, head, i, lse);
 }
 
-void finish_tile(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile,
-                 const TileState& state) {
-  for (int r = 0; r < work.rows_of_tile(tile); ++r) {
+void finish_rows(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile,
+                 const TileState& state, int first, int end) {
+  for (int r = first; r < end; ++r) {
     const std::int64_t row = tile * work.part.tile_rows + r;
     finish_row(p, functions, work.span, kv_head * p.group_size + row % p.group_size, row / p.group_size, state.accumulator + r * accumulator_stride(p),
                state.max[r], state.sum[r]);
@@ -220,10 +228,10 @@ void finish_tile(const AttentionProblem& p, const AttentionFunctions& functions,
 }
 
 /// Sums the splits' states into the first, in order of the keys.
-void merge_splits(const AttentionProblem& p, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile) {
-  const std::int64_t stride = accumulator_stride(p);
+TileState merge_splits(const AttentionProblem& p, const SequenceWork& work, const Merge& merge) {
+  const std::int64_t stride = accumulator_stride(p), kv_head = merge.kv_head, tile = merge.tile;
   const TileState merged(work.state(p, kv_head, tile, 0), p, work.part.tile_rows);
-  for (int r = 0; r < work.rows_of_tile(tile); ++r) {
+  for (int r = merge.first; r < merge.end; ++r) {
     float top = kNone;
     for (std::int64_t split = 0; split < work.part.num_splits; ++split) {
       top = std::max(top, TileState(work.state(p, kv_head, tile, split), p, work.part.tile_rows).max[r]);
@@ -244,6 +252,7 @@ void merge_splits(const AttentionProblem& p, const SequenceWork& work, std::int6
     merged.max[r] = top;
     merged.sum[r] = sum;
   }
+  return merged;
 }
 
 /// Rows of a padded batch beyond the sequence's own.
@@ -309,7 +318,8 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
   }
 
   float* states = reinterpret_cast<float*>(execution.workspace + space.bytes() * execution.num_threads);
-  std::vector<Task>&tasks = plan.tasks, &merges = plan.merges;
+  std::vector<Task>& tasks = plan.tasks;
+  std::vector<Merge>& merges = plan.merges;
   std::vector<std::int64_t>& padded = plan.padded;
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     SequenceWork& work = sequences[b];
@@ -328,7 +338,10 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
           tasks.push_back({b, kv_head, heads, tile, split, cost * heads});
         }
       }
-      for (std::int64_t kv_head = 0; part.num_splits > 1 && kv_head < problem.num_kv_heads; ++kv_head) merges.push_back({b, kv_head, 1, tile, 0, 0});
+      for (std::int64_t kv_head = 0; part.num_splits > 1 && kv_head < problem.num_kv_heads; ++kv_head) {
+        const int rows = work.rows_of_tile(tile);
+        for (int first = 0; first < rows; first += kMergeRows) merges.push_back({b, kv_head, tile, first, std::min(first + kMergeRows, rows)});
+      }
     }
   }
   std::sort(tasks.begin(), tasks.end(), runs_before);
@@ -357,7 +370,8 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
                              own + space.state};
     (work.part.direct ? functions.rows : functions.tile)(tile);
     for (std::int64_t h = 0; !split && h < task.num_kv_heads; ++h) {
-      finish_tile(problem, functions, work, task.kv_head + h, task.tile, TileState(states + h * state_stride, problem, work.part.tile_rows));
+      finish_rows(problem, functions, work, task.kv_head + h, task.tile, TileState(states + h * state_stride, problem, work.part.tile_rows), 0,
+                  work.rows_of_tile(task.tile));
     }
   });
 
@@ -366,10 +380,9 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
   if (num_merges + num_padded == 0) return;
   execution.parallel_for(num_merges + num_padded, [&](std::int64_t n, int) {
     if (n >= num_merges) return write_padding(problem, functions, sequences[padded[n - num_merges]].span);
-    const Task& task = merges[n];
-    const SequenceWork& work = sequences[task.sequence];
-    merge_splits(problem, work, task.kv_head, task.tile);
-    finish_tile(problem, functions, work, task.kv_head, task.tile, TileState(work.state(problem, task.kv_head, task.tile, 0), problem, work.part.tile_rows));
+    const Merge& merge = merges[n];
+    const SequenceWork& work = sequences[merge.sequence];
+    finish_rows(problem, functions, work, merge.kv_head, merge.tile, merge_splits(problem, work, merge), merge.first, merge.end);
   });
 }
 
