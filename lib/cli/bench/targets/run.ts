@@ -15,6 +15,7 @@ import { caseOf } from '../cases'
 import { machineFacts, resultFile } from '../machine'
 import { type Measured, measureCase } from '../measure'
 import { bestOf, measurePeaks } from '../peaks'
+import { peakRows } from '../rows'
 import { measureBeside } from '../peers/beside'
 import { openPeer } from '../peers/open'
 import type { BenchMachine } from '../report'
@@ -140,6 +141,7 @@ function print(report: TargetsReport, { json }: TargetsOptions): void {
   const titles = (texts: readonly string[]) => texts.map((text) => colors.cyan(text))
   const left = (columns: readonly string[]) => columns.map(() => 'left' as const)
   const sections = [
+    plainTable(titles(['measured peak', '1 thread', 'all threads', '']), peakRows(report.machine), ['left', 'right', 'right', 'left']),
     plainTable(titles(targetColumns), targetRows(report), left(targetColumns)),
     ...(report.sweep.length === 0 ? [] : [plainTable(titles(sweepColumns), sweepRows(report.sweep), left(sweepColumns))]),
     ...(report.unfused === undefined ? [] : [plainTable(titles(unfusedColumns), unfusedRows(report.unfused), left(unfusedColumns))]),
