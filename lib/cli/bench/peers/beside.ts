@@ -13,6 +13,8 @@ import type { AttentionShape, LatentShape, PairedTimes, Peer, PeerReport, PeerVa
 const sampleSeconds = 0.02
 const warmSeconds = 0.02
 const maxCalls = 400
+/** On a machine that is busy with other things a call can take far longer than the first one did: then fewer have to do. */
+const mostSampleSeconds = 0.1
 /** Threads of the one that had its turn stop spinning meanwhile; without this the other would pay for them. */
 const settleMs = 20
 
@@ -61,30 +63,42 @@ async function inTurns(
   const calls = Math.min(maxCalls, Math.max(1, Math.ceil(sampleSeconds / seconds)))
   const samples = { endToEnd: { ours: [] as number[], peer: [] as number[] }, kernel: { ours: [] as number[], peer: [] as number[] } }
   const warm = Math.min(maxCalls, Math.ceil(warmSeconds / seconds))
+  const repeat = async (run: () => Promise<unknown>, count: number) => {
+    const end = now() + mostSampleSeconds
+    let done = 0
+    do await run(); while (++done < count && now() < end)
+    return done
+  }
   const sample = async (run: () => Promise<unknown>) => {
-    for (let call = 0; call < warm; ++call) await run()
+    const warmed = await repeat(run, warm)
     const began = now()
-    for (let call = 0; call < calls; ++call) await run()
-    return (now() - began) / calls
+    const done = await repeat(run, calls)
+    return { seconds: (now() - began) / done, warmed, done }
   }
   await ours.alone()
-  let recorded = 0
+  const recorded: { readonly warmed: number; readonly done: number }[] = []
   for (let round = 0; round < budget.rounds && (round < 3 || now() < budget.deadline); ++round) {
     const turns = [
       ...(variant.outside ? [] : [
-        async () => { samples.endToEnd.ours.push(await sample(() => ours.endToEnd())) },
-        async () => { samples.endToEnd.peer.push(await sample(() => variant.run())) },
+        async () => { samples.endToEnd.ours.push((await sample(() => ours.endToEnd())).seconds) },
+        async () => { samples.endToEnd.peer.push((await sample(() => variant.run())).seconds) },
       ]),
-      async () => { samples.kernel.ours.push(await sample(() => ours.alone())) },
-      async () => { await sample(() => variant.runRecorded()); ++recorded },
+      async () => { samples.kernel.ours.push((await sample(() => ours.alone())).seconds) },
+      async () => { recorded.push(await sample(() => variant.runRecorded())) },
     ]
     for (let turn = 0; turn < turns.length; ++turn) {
       await turns[(turn + round) % turns.length]!()
       await setTimeout(settleMs)
     }
   }
-  const kernelTimes = (await variant.kernelTimes()).slice(-recorded * (warm + calls))
-  for (let end = warm + calls; end <= kernelTimes.length; end += warm + calls) samples.kernel.peer.push(mean(kernelTimes.slice(end - calls, end)))
+  // What the peer recorded before the rounds comes first.
+  const kernelTimes = await variant.kernelTimes()
+  let at = kernelTimes.length - recorded.reduce((sum, { warmed, done }) => sum + warmed + done, 0)
+  if (at < 0) throw new CommandError(`${variant.op} recorded ${kernelTimes.length} calls, ${-at} fewer than it made`)
+  for (const { warmed, done } of recorded) {
+    samples.kernel.peer.push(mean(kernelTimes.slice(at + warmed, at + warmed + done)))
+    at += warmed + done
+  }
   return { ...(!variant.outside && { endToEnd: paired(samples.endToEnd) }), kernel: paired(samples.kernel) }
 }
 
