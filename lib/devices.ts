@@ -1,5 +1,5 @@
 import { checkInteger, checkOneOf, fail } from './check'
-import { DeviceError } from './errors'
+import { DeviceError, UnsupportedError } from './errors'
 import { invoke, native } from './native'
 
 export type DeviceType = 'cpu' | 'cuda'
@@ -32,13 +32,20 @@ export interface DeviceMemory {
 
 const mostThreads = 1024
 
-/** A device id that exists here; throws ArgumentError for a malformed one, DeviceError (DEVICE_UNAVAILABLE) for one that cannot be used. */
+/**
+ * A device id that exists here; throws ArgumentError for a malformed one, UnsupportedError for a device that no kernel runs on, DeviceError
+ * (DEVICE_UNAVAILABLE) for one that cannot be used otherwise.
+ */
 export function checkDevice(argument: string, device: unknown): DeviceId {
   if (device === 'cpu') return device
   if (typeof device !== 'string' || !/^cuda(:\d{1,2})?$/.test(device)) fail(argument, "'cpu', 'cuda' or 'cuda:<n>'", device)
   const id: DeviceId = `cuda:${device === 'cuda' ? 0 : Number(device.slice(5))}`
   const reason = native.unavailableReason(id)
-  if (reason !== '') throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, `${device} cannot be used: ${reason}`)
+  if (reason !== '') {
+    const message = `${device} cannot be used: ${reason}`
+    if (native.unavailableCode(id) === 'UNSUPPORTED') throw new UnsupportedError(message, [])
+    throw new DeviceError('DEVICE_UNAVAILABLE', device as DeviceId, message)
+  }
   return id
 }
 
@@ -66,7 +73,7 @@ export const devices = {
     return invoke(() => native.devices()) as unknown as DeviceInfo[]
   },
 
-  /** One device. Throws DeviceError (DEVICE_UNAVAILABLE) when it cannot be used. */
+  /** One device. Throws DeviceError (DEVICE_UNAVAILABLE) when it cannot be used, UnsupportedError when it is too old for every kernel. */
   get(id: DeviceId): DeviceInfo {
     const wanted = checkDevice('id', id)
     return invoke(() => native.device(wanted)) as unknown as DeviceInfo

@@ -35,7 +35,7 @@ export class ArgumentError extends AttentionError {
   }
 }
 
-/** The call is valid but no kernel of this build can do it here: why each candidate was turned down. */
+/** The call is valid but no kernel of this build can do it here: why each candidate was turned down, none where the device itself is too old. */
 export class UnsupportedError extends AttentionError {
   readonly rejected: readonly { readonly kernel: string; readonly reason: string }[]
   constructor(message: string, rejected: readonly { readonly kernel: string; readonly reason: string }[]) {

@@ -52,6 +52,7 @@ export interface Addon {
   devices(): NativeDevice[]
   device(id: string): NativeDevice
   unavailableReason(device: string): string
+  unavailableCode(device: string): 'DEVICE_UNAVAILABLE' | 'UNSUPPORTED'
   deviceMemory(device: string): { tensors: number; bytes: number; peakBytes: number }
   setNumThreads(count: number): void
   numThreads(): number

@@ -15,7 +15,7 @@ struct Slot {
   std::mutex mutex;
   bool asked = false;
   std::atomic<Backend*> backend{nullptr};
-  std::string reason;
+  Refusal refusal;
 };
 
 struct Type {
@@ -36,7 +36,7 @@ Backend* asked(Device device) {
   std::lock_guard lock(s.mutex);
   if (type.opener.open && !s.asked) {
     s.asked = true;
-    s.backend = type.opener.open(device.index, s.reason);
+    s.backend = type.opener.open(device.index, s.refusal);
   }
   return s.backend;
 }
@@ -45,7 +45,7 @@ Backend* asked(Device device) {
 
 Backend& backend_of(Device device) {
   Backend* backend = asked(device);
-  if (!backend) throw Error(ErrorCode::kDeviceUnavailable, device_id(device) + " cannot be used: " + unavailable_reason(device));
+  if (!backend) throw Error(unavailable_code(device), device_id(device) + " cannot be used: " + unavailable_reason(device));
   return *backend;
 }
 
@@ -77,7 +77,14 @@ std::string unavailable_reason(Device device) {
   if (device.index >= kMaxDevices) return "devices are numbered 0 to " + std::to_string(kMaxDevices - 1);
   Slot& s = type_of(device.type).slots[device.index];
   std::lock_guard lock(s.mutex);
-  return s.reason.empty() ? std::string("built without ") + (device.type == DeviceType::kCuda ? "CUDA" : "a CPU backend") : s.reason;
+  return s.refusal.reason.empty() ? std::string("built without ") + (device.type == DeviceType::kCuda ? "CUDA" : "a CPU backend") : s.refusal.reason;
+}
+
+ErrorCode unavailable_code(Device device) {
+  if (asked(device) || device.index >= kMaxDevices) return ErrorCode::kDeviceUnavailable;
+  Slot& s = type_of(device.type).slots[device.index];
+  std::lock_guard lock(s.mutex);
+  return s.refusal.code;
 }
 
 CancelFlag& current_cancel_flag() {

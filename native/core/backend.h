@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/execution.h"
 #include "core/tensor_view.h"
 
@@ -68,10 +69,12 @@ class Backend {
   virtual void set_num_threads(int count) = 0;
 };
 
-/// The backend of a device. Throws kDeviceUnavailable with the reason.
+/// The backend of a device. Throws kDeviceUnavailable, or kUnsupported, with the reason.
 Backend& backend_of(Device device);
 /// Why a device cannot be used here; empty when it can.
 std::string unavailable_reason(Device device);
+/// What kind of error that is: kUnsupported for a device that is there but that no kernel of this build can run on.
+ErrorCode unavailable_code(Device device);
 /// How many devices of a type this machine has, usable or not.
 int count_devices(DeviceType type);
 /// Makes a backend known; called once by each backend's own registration.
@@ -79,10 +82,15 @@ void provide_backend(Backend* backend);
 
 /// The backends that anyone has asked for yet.
 std::vector<Backend*> opened_backends();
-/// Devices that are counted, and opened one by one, when someone first asks; where one cannot be used, `open` words the reason.
+/// Why a device cannot be used.
+struct Refusal {
+  std::string reason;
+  ErrorCode code = ErrorCode::kDeviceUnavailable;
+};
+/// Devices that are counted, and opened one by one, when someone first asks; where one cannot be used, `open` says why.
 struct DeviceOpener {
   std::function<int()> count;
-  std::function<Backend*(int index, std::string& reason)> open;
+  std::function<Backend*(int index, Refusal& refusal)> open;
 };
 void provide_backends_when_asked(DeviceType type, DeviceOpener opener);
 

@@ -151,9 +151,9 @@ void CudaBackend::count_bytes(std::int64_t delta) {
 }  // namespace
 
 void register_cuda() {
-  const auto open = [](int index, std::string& reason) -> Backend* {
-    reason = open_device(index);
-    if (!reason.empty()) return nullptr;
+  const auto open = [](int index, Refusal& refusal) -> Backend* {
+    refusal = open_device(index);
+    if (!refusal.reason.empty()) return nullptr;
     static const bool registered = (register_all_kernels(), true);  // once, whichever device comes first
     static_cast<void>(registered);
     return new CudaBackend(index);  // never destroyed: its thread runs until the process ends

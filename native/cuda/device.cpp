@@ -39,13 +39,13 @@ int count_gpus() {
   return count < kMaxGpus ? count : kMaxGpus;
 }
 
-std::string open_device(int index) {
-  if (!open_driver().empty()) return open_driver();
+Refusal open_device(int index) {
+  if (!open_driver().empty()) return {open_driver()};
   const int count = count_gpus();
   if (index >= count)
-    return "there " + (count == 1 ? std::string("is one CUDA device") : "are " + std::to_string(count) + " CUDA devices") + ", numbered from 0";
+    return {"there " + (count == 1 ? std::string("is one CUDA device") : "are " + std::to_string(count) + " CUDA devices") + ", numbered from 0"};
   Gpu& d = gpu(index);
-  const auto failed = [](CUresult result, const char* what) { return std::string(what) + " failed: " + result_name(result); };
+  const auto failed = [](CUresult result, const char* what) { return Refusal{std::string(what) + " failed: " + result_name(result)}; };
   CUdevice handle = 0;
   if (CUresult result = driver().cuDeviceGet(&handle, index)) return failed(result, "cuDeviceGet");
   char name[256] = "";
@@ -56,10 +56,11 @@ std::string open_device(int index) {
   d.facts.num_sms = attribute(handle, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   d.facts.max_shared_per_block = attribute(handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   if (d.facts.capability < 80) {
-    return d.facts.name + " has compute capability " + std::to_string(d.facts.capability / 10) + "." + std::to_string(d.facts.capability % 10) +
-           ", these kernels need 8.0 (Ampere) or newer";
+    return {d.facts.name + " has compute capability " + std::to_string(d.facts.capability / 10) + "." + std::to_string(d.facts.capability % 10) +
+                ", these kernels need 8.0 (Ampere) or newer",
+            ErrorCode::kUnsupported};
   }
-  if (!attribute(handle, CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)) return d.facts.name + " has no stream-ordered memory";
+  if (!attribute(handle, CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)) return {d.facts.name + " has no stream-ordered memory", ErrorCode::kUnsupported};
   if (CUresult result = driver().cuDevicePrimaryCtxRetain(&d.context, handle)) return failed(result, "cuDevicePrimaryCtxRetain");
   if (CUresult result = driver().cuCtxSetCurrent(d.context)) return failed(result, "cuCtxSetCurrent");
   current = index;
@@ -68,7 +69,7 @@ std::string open_device(int index) {
   // Freed memory stays with the pool: a decode step allocates its outputs without asking the system.
   cuuint64_t keep = ~cuuint64_t{0};
   if (CUresult result = driver().cuMemPoolSetAttribute(d.pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &keep)) return failed(result, "cuMemPoolSetAttribute");
-  return "";
+  return {};
 }
 
 int current_device() { return current; }

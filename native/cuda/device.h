@@ -4,6 +4,7 @@
 // One stream per device, and not one per worker thread: finalizers of JavaScript free memory on whatever thread they run, and work
 // that was enqueued first runs first whoever enqueued it, as on the CPU. Nothing needs an event between streams.
 
+#include "core/backend.h"
 #include "cuda/driver.h"
 #include "cuda/launch.h"
 
@@ -12,8 +13,8 @@ namespace attn::cuda {
 /// How many devices the driver has; 0 where it cannot be used.
 int count_gpus();
 
-/// Opens a device, once. Returns why it cannot be used; empty when it can.
-std::string open_device(int index);
+/// Opens a device, once. Returns why it cannot be used; with no reason when it can.
+Refusal open_device(int index);
 
 /// Makes a device current on this thread: its context, and what the functions below speak of. Throws Error (kCuda) when it is lost.
 void enter_device(int index);

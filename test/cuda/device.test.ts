@@ -69,15 +69,15 @@ withDevice('a device in trouble', () => {
   if (!onVirtualGpu) return
   const inChild = <T = Record<string, string>>(env: Record<string, string>, script = 'cuda-trouble.ts') => childAnswer<T>(script, [], [], env)
 
-  it.each([
+  it.each<[Record<string, string>, RegExp, string?]>([
     [{ VGPU_DEVICES: '0' }, /^there is no CUDA device$/],
     [{ VGPU_DRIVER_VERSION: '12040' }, /^the CUDA driver is too old: it is for CUDA 12\.4, these kernels need 13\.0 or newer$/],
-    [{ VGPU_CC: '75' }, /compute capability 7\.5, these kernels need 8\.0 \(Ampere\) or newer$/],
+    [{ VGPU_CC: '75' }, /compute capability 7\.5, these kernels need 8\.0 \(Ampere\) or newer$/, 'UnsupportedError UNSUPPORTED'],
     [{ LD_LIBRARY_PATH: '' }, /^no CUDA driver: libcuda\.so\.1: /],
-  ])('%j is told precisely', async (env, reason) => {
+  ])('%j is told precisely', async (env, reason, error = 'DeviceError DEVICE_UNAVAILABLE') => {
     const answer = await inChild(env)
     expect(answer.reason).toMatch(reason)
-    expect(answer.use).toBe(`DeviceError DEVICE_UNAVAILABLE cuda cannot be used: ${answer.reason}`)
+    expect(answer.use).toBe(`${error} cuda cannot be used: ${answer.reason}`)
     expect(answer.cpu).toBe('1,1')
   })
 

@@ -61,6 +61,11 @@ Napi::Value unavailable(const Napi::CallbackInfo& info) {
   return Napi::String::New(args.env(), unavailable_reason(device_named(args.text(0, "id"))));
 }
 
+Napi::Value unavailable_code_(const Napi::CallbackInfo& info) {
+  const Args args(info, 1);
+  return Napi::String::New(args.env(), error_code_name(unavailable_code(device_named(args.text(0, "id")))));
+}
+
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
   const Args args(info, 1);
   const MemoryUse use = backend_named(args.text(0, "device")).memory();
@@ -127,6 +132,7 @@ void export_devices(Napi::Env env, Napi::Object exports) {
   export_function<devices>(env, exports, "devices");
   export_function<device>(env, exports, "device");
   export_function<unavailable>(env, exports, "unavailableReason");
+  export_function<unavailable_code_>(env, exports, "unavailableCode");
   export_function<device_memory>(env, exports, "deviceMemory");
   export_function<set_num_threads>(env, exports, "setNumThreads");
   export_function<num_threads>(env, exports, "numThreads");
