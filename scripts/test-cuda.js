@@ -24,13 +24,14 @@ if (onGpu) {
   const report = path.join(root, 'build', 'vgpu-report.json')
   fs.rmSync(report, { force: true })
   // The kernels run on the CPU, one thread per process: as many processes as cores.
-  run(process.execPath, ['scripts/vgpu.js', process.execPath, ...jest, '--maxWorkers=100%'], { ...only, VGPU_REPORT: report })
+  const tests = ['scripts/vgpu.js', process.execPath, ...jest, '--maxWorkers=100%']
+  const { status } = spawnSync(process.execPath, tests, { cwd: root, stdio: 'inherit', env: { ...process.env, ...only, VGPU_REPORT: report } })
   const { text, wrong } = accountOf(report, path.join(root, 'native', 'cuda', 'registers.txt'))
   console.log(text)
-  if (more.length === 0 && wrong.length > 0) {
-    console.error(wrong.join('\n'))
-    process.exit(1)
-  }
+  // A part of the tests does not launch every kernel.
+  const failures = more.length === 0 ? wrong : []
+  if (failures.length > 0) console.error(failures.join('\n'))
+  process.exitCode = status === 0 && failures.length === 0 ? 0 : 1
 }
 
 function run(command, args, env = {}) {

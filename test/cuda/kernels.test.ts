@@ -34,6 +34,31 @@ onDevices('kernels of %s', (device) => {
     expect(await flat.readBits()).toEqual(await rows.slice(1, 1, 7).contiguous().readBits())
   })
 
+  // Caches have pages of powers of two; the kernels take any size.
+  test.each([1, 3, 19, 64])('pages of %d tokens hold the same keys as a dense tensor', (pageSize) => {
+    const [kvLen, heads, dim, dtype] = [70, 2, 64, 'float16'] as const
+    const random = (seed: number, shape: readonly number[]) => Tensor.randn(shape, { seed, dtype, device })
+    const [k, v] = [random(1, [1, kvLen, heads, dim]), random(2, [1, kvLen, heads, dim])]
+    const count = Math.ceil(kvLen / pageSize)
+    // The last page first; what no token fills is NaN, which nobody may read.
+    const table = Int32Array.from({ length: count }, (_, i) => count - 1 - i)
+    const slots = Int32Array.from({ length: kvLen }, (_, i) => table[Math.floor(i / pageSize)]! * pageSize + (i % pageSize))
+    const [keys, values] = [k, v].map((rows) => {
+      const pages = Tensor.from(new Float32Array(count * pageSize * heads * dim).fill(NaN), [count, pageSize, heads, dim], { dtype, device })
+      native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), slots)
+      return pages
+    })
+    for (const qoLen of [1, 5, 40]) {
+      const q = random(3, [1, qoLen, 4, dim])
+      const int32 = (numbers: Int32Array) => handleOf('numbers', Tensor.from(numbers, [1, numbers.length], { dtype: 'int32', device }))
+      const lens = handleOf('lens', Tensor.from([kvLen], [1], { dtype: 'int32', device }))
+      const options = [true, -1, -1, NaN, 0, null, null, false, null] as const
+      const out = native.pagedAttention(handleOf('q', q), handleOf('k', keys!), handleOf('v', values!), int32(table), lens, kvLen, null, ...options)
+      const [handle] = [out].flat() as [Parameters<typeof fromHandle>[0]]
+      expectSameBits(fromHandle(handle, dtype, [1, qoLen, 4, dim], device).readSync(), flashAttention(q, k, v, { causal: true }).out.readSync(), `${qoLen} queries`)
+    }
+  })
+
   test('a layer rotates its keys on their way into the cache, in one launch', () => {
     const random = (seed: number, shape: readonly number[]) => Tensor.randn(shape, { seed, dtype: 'float16', device })
     const [hiddenSize, headDim] = [32, 16]

@@ -62,6 +62,7 @@ const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   copy_units_sm80: (device) => random([20, 30], 1, device).transpose(0, 1).contiguous().readSync(),
   copy_convert_sm80: (device) => random([20, 30], 1, device).cast('bfloat16').readSync(),
   rms_norm_wide_sm80: (device) => rmsNorm(random([9, 40], 1, device), random([40], 2, device)).readSync(),
+  linear_cublaslt_sm80: (device) => linear(random([9, 72], 1, device).cast('bfloat16'), random([40, 72], 2, device).cast('bfloat16')).readSync(),
   linear_tile_sm80: (device) => linear(random([9, 72], 1, device).cast('bfloat16'), random([33, 72], 2, device).cast('bfloat16')).readSync(),
 }
 

@@ -55,10 +55,10 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
 
   // [2 sequences, 1 or 130 tokens, heads, value width]; with several splits the outputs of each split, in float32, and what they are weighted by.
   test.each([
-    ['decode', 2 * 8 * 128], ['mla', 2 * 16 * 512], ['prefill', 2 * 130 * 8 * 128],
+    ['decode', 2 * 8 * 128], ['mla', 2 * 16 * 512], ['prefill', 2 * 130 * 8 * 128], ['linear', 200 * 192],
   ])('%s stores outputs, log-sum-exps and its workspace, each byte once, and nothing else', (kind, outputs) => {
     const launches = run(kind) ?? []
-    const attention = launches.filter(({ kernel }) => /^(attention|mla_decode)_/.test(kernel))
+    const attention = launches.filter(({ kernel }) => /^(attention|mla_decode|linear)_/.test(kernel))
     const stored = attention.map(({ traffic }) => traffic.filter(({ storedBytes }) => storedBytes > 0))
     for (const { storedBytes, uniqueStoredBytes } of stored.flat()) expect(storedBytes).toBe(uniqueStoredBytes)
     // The last launch writes the output, in 16 bits; what others write, it reads.
@@ -70,6 +70,20 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     const rest = stored.at(-1)!.filter((traffic) => !outs.includes(traffic))
     expect(rest.map(({ storedBytes }) => storedBytes)).toEqual(rest.map(() => 4 * outputs / (kind === 'mla' ? 512 : 128)))
     expect(rest.length).toBeLessThanOrEqual(1)
+  })
+
+  test('linear meets no bank conflict', () => {
+    const launch = attentionOf('linear')
+    expect(launch.sharedWays).toBe(launch.sharedPhases)
+  })
+
+  test('counters are the same in every order of warps and blocks', () => {
+    for (const kind of ['decode', 'mla', 'prefill', 'linear']) {
+      // Addresses are no counts.
+      const counted = (seed: string) =>
+        (run(kind, { VGPU_SEED: seed }) ?? []).map((launch) => ({ ...launch, traffic: launch.traffic.map((t) => ({ ...t, address: 0 })) }))
+      expect(counted('3')).toEqual(counted('0'))
+    }
   })
 
   test('prefill stores its output once and meets no bank conflict', () => {
@@ -95,6 +109,9 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     ['prefill', 'attention_tile_bf16_128|0|bar.sync|', order],
     ['prefill', 'attention_tile_bf16_128|-1|cp.async.wait_group|', pending],
     ['prefill', 'attention_tile_bf16_128|-1|cp.async.commit_group|', pending],
+    ['linear', 'linear_medium_bf16|0|bar.sync|', order],
+    ['linear', 'linear_medium_bf16|-1|cp.async.wait_group|', pending],
+    ['linear', 'linear_medium_bf16|-1|cp.async.commit_group|', pending],
   ])('%s with %s removed: is found', (kind, edit, finding) => {
     for (const seed of ['0', '1']) {
       const launches = run(kind, { VGPU_REPLACE: edit, VGPU_SEED: seed }) ?? []
@@ -103,7 +120,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     }
   })
 
-  test.each(['decode', 'mla', 'prefill'])('%s gives no finding in other orders of warps and blocks', (kind) => {
+  test.each(['decode', 'mla', 'prefill', 'linear'])('%s gives no finding in other orders of warps and blocks', (kind) => {
     for (const seed of ['1', '2', '3']) {
       const launches = run(kind, { VGPU_SEED: seed }) ?? []
       expect(launches.length).toBeGreaterThan(0)

@@ -1,5 +1,5 @@
-// Runs one attention call on the first CUDA device, or says that there is none: attention.ts decode|prefill|mla
-import { devices, flashAttention, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
+// Runs one call on the first CUDA device, or says that there is none: attention.ts decode|prefill|mla|linear
+import { devices, flashAttention, linear, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
 import { storeInTurns } from '../../support/paged-sequences'
 import { Random } from '../../support/random'
 import { tensorOf } from '../../support/tensors'
@@ -21,6 +21,12 @@ function run(kind: string | undefined): void {
     const qNope = tensorOf(random.normals(2 * numHeads * kvLoraRank), [2, 1, numHeads, kvLoraRank], 'bfloat16', device)
     const qPe = tensorOf(random.normals(2 * numHeads * qkRopeHeadDim), [2, 1, numHeads, qkRopeHeadDim], 'bfloat16', device)
     mlaDecode(qNope, qPe, cache, cache.batch(sequences), { softmaxScale: 0.1 }).out.readSync()
+    return
+  }
+  if (kind === 'linear') {
+    const [rows, inFeatures, outFeatures] = [200, 128, 192]
+    const x = tensorOf(random.normals(rows * inFeatures), [rows, inFeatures], 'bfloat16', device)
+    linear(x, tensorOf(random.normals(outFeatures * inFeatures), [outFeatures, inFeatures], 'bfloat16', device)).readSync()
     return
   }
   const qoLen = kind === 'decode' ? 1 : 130
