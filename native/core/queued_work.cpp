@@ -22,7 +22,7 @@ std::atomic<int> kept{0};
 struct Taken {
   Free* first = nullptr;
   ~Taken() {
-    while (first) ::operator delete(std::exchange(first, first->next));
+    for (; first; kept.fetch_sub(1, std::memory_order_relaxed)) ::operator delete(std::exchange(first, first->next));
   }
 };
 thread_local Taken taken;

@@ -61,7 +61,7 @@ int rank(const char* isa) {
   return -1;
 }
 
-/// NODE_FLASH_ATTENTION_ISA=avx512|avx2|neon|baseline keeps stronger instruction sets from being used; values unknown here count for nothing.
+/// NODE_FLASH_ATTENTION_ISA=avx512bf16|avx512|avx2|neon|baseline keeps stronger instruction sets from being used; values unknown here count for nothing.
 int strongest_allowed() {
   const int wished = kWish ? rank(kWish) : -1;
   return wished < 0 ? 0 : wished;

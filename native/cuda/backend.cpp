@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "core/backend.h"
@@ -158,7 +159,8 @@ void register_cuda() {
     static_cast<void>(registered);
     return new CudaBackend(index);  // never destroyed: its thread runs until the process ends
   };
-  provide_backends_when_asked(DeviceType::kCuda, {count_gpus, open});
+  static std::once_flag once;  // workers may load the addon at the same time
+  std::call_once(once, [&] { provide_backends_when_asked(DeviceType::kCuda, {count_gpus, open}); });
 }
 
 }  // namespace attn::cuda

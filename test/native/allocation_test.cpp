@@ -10,11 +10,13 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <thread>
 #include <vector>
 
 #include "attention_case.h"
 #include "attention_check.h"
 #include "check.h"
+#include "core/queued_work.h"
 #include "cpu/queue.h"
 
 namespace {
@@ -105,6 +107,31 @@ TEST(allocations_of_other_threads_are_counted) {
     asm volatile("" ::"r"(volatile_number.get()));
   });
   CHECK(counted >= 5);
+}
+
+/// Each thread takes all that is free and ends with it: what ended with threads must not count as kept.
+TEST(work_blocks_go_round_after_many_threads_have_ended) {
+  using attn::give_work_block;
+  using attn::take_work_block;
+  for (int round = 0; round < 20; ++round) {
+    std::vector<void*> blocks;
+    for (int i = 0; i < 50; ++i) blocks.push_back(take_work_block());
+    for (void* block : blocks) give_work_block(block);
+    std::thread([] { give_work_block(take_work_block()); }).join();
+  }
+  std::thread([] {
+    const auto use_ten = [] {
+      void* blocks[10];
+      for (void*& block : blocks) block = take_work_block();
+      for (void* block : blocks) give_work_block(block);
+    };
+    use_ten();
+    allocations = 0;
+    is_counting = true;
+    for (int i = 0; i < 100; ++i) use_ten();
+    is_counting = false;
+  }).join();
+  CHECK_EQUAL(allocations.load(), 0);
 }
 
 TEST(decode_steps_allocate_nothing) {

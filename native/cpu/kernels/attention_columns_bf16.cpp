@@ -123,7 +123,7 @@ class ColumnTask : Bf16Task {
 
   /// Options and masks of one key's logits.
   ATTN_INLINE Vec shown(Vec x, const LaneRows& lanes, std::int64_t j) const {
-    if (bends(p_)) {
+    if (scale_.bent) {
       x = x * p_.softmax_scale;
       if (p_.logit_softcap > 0) x = tanh(x / p_.logit_softcap) * p_.logit_softcap;
       const Vec distance = lanes.diagonal - static_cast<float>(j);
@@ -138,7 +138,7 @@ class ColumnTask : Bf16Task {
     const int r = row - chunk;
     const LaneRows lanes = lane_rows(keys, steps, row, count);
     float* logits = scratch_.logits + r;
-    if (!lanes.whole || bends(p_)) {
+    if (!lanes.whole || scale_.bent) {
       for (std::int64_t j = steps.begin; j < steps.end; ++j) store(logits + j * kLogitStride, shown(load(logits + j * kLogitStride), lanes, j));
     }
     Vec peaks[4] = {lanes.max, lanes.max, lanes.max, lanes.max};
@@ -147,7 +147,7 @@ class ColumnTask : Bf16Task {
       for (int i = 0; i < 4; ++i) peaks[i] = max_of(load(logits + (j + i) * kLogitStride), peaks[i]);  // a NaN loses
     }
     const Vec max = max_of(max_of(peaks[0], peaks[1]), max_of(peaks[2], peaks[3]));
-    const Vec base = max == -__builtin_inff() ? Vec{} : max, factor = broadcast(logit_factor(p_));
+    const Vec base = max == -__builtin_inff() ? Vec{} : max, factor = broadcast(scale_.factor);
 
     Vec totals[2] = {};
     for (std::int64_t j = steps.begin; j < steps.end; j += kDepthStep) {
@@ -155,7 +155,7 @@ class ColumnTask : Bf16Task {
 #pragma GCC unroll 4
       for (int i = 0; i < kPanelCols; ++i) {
         const float* from = logits + (j + 2 * i) * kLogitStride;
-        const Vec low = exp2((load(from) - base) * factor), high = exp2((load(from + kLogitStride) - base) * factor);
+        const Vec low = power_of_two((load(from) - base) * factor), high = power_of_two((load(from + kLogitStride) - base) * factor);
         totals[0] += low;
         totals[1] += high;
         pairs[i] = interleave_halves(narrow(low, high));
@@ -168,7 +168,7 @@ class ColumnTask : Bf16Task {
     }
 
     // exp(-inf - -inf) is no number: rows that have seen nothing yet have nothing to rescale.
-    const Vec moved = max > lanes.max ? exp2((lanes.max - base) * factor) : broadcast(1.0f);
+    const Vec moved = max > lanes.max ? power_of_two((lanes.max - base) * factor) : broadcast(1.0f);
     float maxima[kLanes], sums[kLanes], factors[kLanes];
     store(maxima, max);
     store(sums, lanes.sum * moved + (totals[0] + totals[1]));

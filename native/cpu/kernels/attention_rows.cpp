@@ -127,7 +127,7 @@ class RowsTask {
         const auto dot = [&](auto& prefetch) {
           dot_rows<T, count>(scratch_.queries + row * q_stride, q_stride, keys, part.begin, part.end, scratch_.logits + row * kTileKv, prefetch);
         };
-        &q == block.queries && r == q.first ? dot(ahead) : dot(none);
+        &q == block.queries&& r == q.first ? dot(ahead) : dot(none);
       });
     });
   }
@@ -163,7 +163,7 @@ class RowsTask {
           add_rows<T, count>(scratch_.logits + row * kTileKv, factors, values, part.begin, part.end, t_.accumulator + h * t_.state_stride + r * stride, stride,
                              prefetch);
         };
-        &q == block.queries && r == q.first ? add(ahead) : add(none);
+        &q == block.queries&& r == q.first ? add(ahead) : add(none);
       });
     });
   }

@@ -49,7 +49,13 @@ ATTN_INLINE Bf16Scratch bf16_scratch(const AttentionProblem& p, int rows, std::i
 class Bf16Task {
  protected:
   ATTN_INLINE Bf16Task(const AttentionTile& tile, const Bf16Scratch& scratch)
-      : t_(tile), p_(*tile.problem), span_(*tile.sequence), scratch_(scratch), depth_(query_depth(p_)), stride_(accumulator_stride(p_)) {
+      : t_(tile),
+        p_(*tile.problem),
+        span_(*tile.sequence),
+        scratch_(scratch),
+        depth_(query_depth(p_)),
+        stride_(accumulator_stride(p_)),
+        scale_(logit_scale(p_)) {
     for (int part = 0; part < p_.num_parts; ++part) k_[part] = kv_rows(p_, span_, p_.k[part], span_.k_start[part], t_.kv_head);
     v_ = p_.v_in_k ? k_[0] : kv_rows(p_, span_, p_.v, span_.v_start, t_.kv_head);
   }
@@ -65,7 +71,7 @@ class Bf16Task {
   /// Maxima in units of the lse, features in their own order.
   ATTN_INLINE void finish() const {
     for (int r = 0; r < t_.num_rows; ++r) {
-      t_.max[r] = natural_max(p_, t_.max[r]);
+      t_.max[r] *= scale_.natural;
       put_in_turn(t_.accumulator + r * stride_, p_.head_dim_vo);
     }
   }
@@ -104,6 +110,7 @@ class Bf16Task {
   const SequenceSpan& span_;
   const Bf16Scratch scratch_;
   const std::int64_t depth_, stride_;
+  const LogitScale scale_;
   std::int64_t block_ = 0;  // the current block's first key
   KvRows k_[2], v_;
   Bf16Product product_;

@@ -53,7 +53,7 @@ class TileTask : Bf16Task {
     for (int row = first; row < end; row += kChunkRows) {
       const Chunk chunk = chunk_of(row, end, keys, edge);
       add_scores(chunk);
-      if (edge || bends(p_) || keys.begin > chunk.steps.begin || keys.end < chunk.steps.end) mask(chunk, keys);
+      if (edge || scale_.bent || keys.begin > chunk.steps.begin || keys.end < chunk.steps.end) mask(chunk, keys);
       add_probabilities(chunk);
       add_values(keys, chunk.steps, chunk.first, chunk.end, poison);
     }
@@ -78,17 +78,18 @@ class TileTask : Bf16Task {
   ATTN_INLINE void mask(const Chunk& chunk, KeyRange keys) const {
     for (int r = chunk.first; r < chunk.end; ++r) {
       const KeyRange seen = row_keys(r, keys);
-      mask_logits(scratch_.logits + (r - chunk.first) * kLogitStride, p_, options_of(r), seen.begin, seen.end, chunk.steps.begin, chunk.steps.end);
+      float* logits = scratch_.logits + (r - chunk.first) * kLogitStride;
+      if (scale_.bent) bend_row(logits, options_of(r), seen.begin, seen.end);
+      mask_row(logits, seen.begin, seen.end, chunk.steps.begin, chunk.steps.end);
     }
   }
 
   /// P = exp(S - max), and what has been summed follows the maximum. Two passes: within one, rows would wait for one another.
   ATTN_INLINE void add_probabilities(const Chunk& chunk) const {
-    const float factor = logit_factor(p_);
     const std::int64_t count = chunk.steps.end - chunk.steps.begin;
     const float* logits = scratch_.logits + chunk.steps.begin;
     for (int r = chunk.first; r < chunk.end; ++r, logits += kLogitStride) {
-      const float moved = raise_max(logits, count, factor, t_.max + r);
+      const float moved = raise_row_max(logits, count, scale_.factor, t_.max + r);
       if (moved == 1) continue;
       t_.sum[r] *= moved;
       rescale(r, moved);
@@ -96,7 +97,7 @@ class TileTask : Bf16Task {
     logits = scratch_.logits + chunk.steps.begin;
     BFloat* probabilities = scratch_.probabilities + chunk.steps.begin;
     for (int r = chunk.first; r < chunk.end; ++r, logits += kLogitStride, probabilities += kProbabilityStride) {
-      t_.sum[r] += exponentials(logits, count, factor, t_.max[r], probabilities);
+      t_.sum[r] += exponentiate_row(logits, count, scale_.factor, t_.max[r], probabilities);
     }
   }
 };

@@ -7,7 +7,6 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-ATTN_INLINE Vec exp2(Vec x) { return x == 0.0f ? broadcast(1.0f) : exp(x * 0.6931472f); }
 ATTN_INLINE BitVec narrow(Vec a, Vec b) {
   BFloat rounded[2 * kLanes];
   store(rounded, a);
