@@ -59,11 +59,15 @@ export function checkOneOf<T extends string>(argument: string, value: unknown, a
   return value as T
 }
 
+/** More than any batch has sequences, or any append rows; an object can claim any length. */
+const mostIntegers = 2 ** 24
+
 /** int32 numbers from an array or typed array, copied: every item an integer from `min` to `max`. */
 export function checkIntegers(argument: string, values: unknown, min: number, max: number, length?: number): Int32Array {
   const list = values as ArrayLike<unknown> | null | undefined
   if (typeof list !== 'object' || list === null || !Number.isInteger(list.length) || list.length < 0) fail(argument, 'an array of integers', values)
   if (length !== undefined && list.length !== length) throw new ArgumentError(argument, `${length} integers`, `${list.length}`)
+  if (list.length > mostIntegers) throw new ArgumentError(argument, `at most ${mostIntegers} integers`, `${list.length}`)
   const out = new Int32Array(list.length)
   for (let i = 0; i < list.length; ++i) out[i] = checkItem(argument, i, list[i], min, max)
   return out

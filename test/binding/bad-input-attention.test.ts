@@ -150,6 +150,7 @@ describe('flashAttentionVarlen refuses', () => {
     ['fractions', withIndptr([0, 5.5, 6], [0, 1, 9]), argumentError('options.qoIndptr[1]', 'an integer from 0 to 2147483647', '5.5')],
     ['NaN', withIndptr([0, 6], [0, NaN]), argumentError('options.kvIndptr[1]', 'an integer from 0 to 2147483647', 'NaN')],
     ['numbers beyond 2^31', withIndptr([0, 6], [0, 2 ** 31]), argumentError('options.kvIndptr[1]', 'an integer from 0 to 2147483647', '2147483648')],
+    ['an object that claims 2^40 integers', withIndptr({ length: 2 ** 40 }, [0, 9]), argumentError('options.qoIndptr', 'at most 16777216 integers', '1099511627776')],
     ['a tensor as indptr', withIndptr(zeros([2], 'int32'), [0, 9]), argumentError('options.qoIndptr', 'an array of integers', 'a Tensor')],
     ['kvLens', withIndptr([0, 6], [0, 9], { kvLens: zeros([1], 'int32') }),
       argumentError('options', 'options among causal, window, softmaxScale, logitSoftcap, alibiSlopes, sinks, returnLse, out, qoIndptr, kvIndptr', "unknown option 'kvLens'")],
