@@ -18,6 +18,8 @@ void write_attention_row(const float* values, float factor, int dim, DType dtype
 namespace attn::cpu::widebf16 {
 void attention_bf16(const AttentionTile& tile);
 std::size_t attention_bf16_scratch(const AttentionProblem& problem, int num_rows);
+void attention_rows_bf16(const AttentionTile& tile);
+std::size_t attention_rows_bf16_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);
 }  // namespace attn::cpu::widebf16
 
 namespace attn::test {
@@ -38,12 +40,17 @@ std::vector<Isa> usable_isas() {
 
 std::vector<Isa> bf16_isas() {
   const AttentionFunctions rest = usable_isas().back().functions;
-  std::vector<Isa> all{{"widebf16", {cpu::widebf16::attention_bf16, cpu::widebf16::attention_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}}};
-#define ATTN_ADD(isa)           \
-  if (cpu::processor_has(#isa)) \
-    all.push_back({#isa, {cpu::isa::attention_bf16, cpu::isa::attention_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row}});
+  std::vector<Isa> all;
+#define ATTN_TAKE(isa)                                                                                                                                     \
+  all.push_back({#isa,                                                                                                                                     \
+                 {cpu::isa::attention_bf16, cpu::isa::attention_bf16_scratch, rest.rows, rest.rows_scratch, rest.write_row, cpu::isa::attention_rows_bf16, \
+                  cpu::isa::attention_rows_bf16_scratch}});
+#define ATTN_ADD(isa) \
+  if (cpu::processor_has(#isa)) ATTN_TAKE(isa)
+  ATTN_TAKE(widebf16)
   ATTN_FOR_EACH_BF16_ISA(ATTN_ADD)
 #undef ATTN_ADD
+#undef ATTN_TAKE
   return all;
 }
 

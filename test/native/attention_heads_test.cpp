@@ -86,9 +86,13 @@ TEST(attention_heads_together_pages_and_options) {
 
 /// A sequence whose heads are taken together gives the same bits beside a short one, whose heads are not.
 TEST(attention_heads_together_are_batch_invariant) {
-  for (const Isa& isa : usable_isas()) {
+  std::vector<std::tuple<Isa, DType, int>> all;
+  for (const Isa& isa : usable_isas()) all.push_back({isa, DType::kFloat32, 2});
+  for (const Isa& isa : bf16_isas()) all.push_back({isa, DType::kBFloat16, 8});
+  for (const auto& [isa, dtype, group] : all) {
     for (const std::int32_t own : {4170, 600}) {
-      AttentionCase c = heads_case("8 kv heads", 8, 2);
+      AttentionCase c = heads_case("8 kv heads", 8, group);
+      c.q_dtype = c.kv_dtype = dtype;
       c.batch = 2;
       c.kv_lens = {own, 4770 - own};
       AttentionData data(c);

@@ -18,19 +18,21 @@ Reason reject_direct(const AttentionProblem& problem) {
   return missing ? Reason(missing) : std::nullopt;
 }
 
-/// Kernels for bfloat16 leave the few rows that are read as they lie to attention_rows: memory binds these, not arithmetic.
-Reason reject_bf16(const AttentionProblem& problem) {
+/// Kernels for bfloat16 leave the fewest rows to attention_rows.
+Reason reject_bf16(const AttentionProblem& problem, AttentionPath path) {
   const auto other = [](const HeadRows& rows) { return rows.dtype != DType::kBFloat16; };
   bool mixed = !problem.v_in_k && other(problem.v);
   for (int part = 0; part < problem.num_parts; ++part) mixed = mixed || other(problem.q[part]) || other(problem.k[part]);
   if (mixed) return "takes queries, keys and values of bfloat16";
-  if (preferred_path(problem) == AttentionPath::kDirect) return "takes more than " + std::to_string(kMaxDirectRows) + " query rows per kv head";
-  return std::nullopt;
+  if (preferred_path(problem) == AttentionPath::kDirect && rows_per_kv_head(problem) <= kMaxConvertedRows) {
+    return "takes more than " + std::to_string(kMaxConvertedRows) + " query rows per kv head";
+  }
+  return path == AttentionPath::kDirect ? reject_direct(problem) : std::nullopt;
 }
 
 template <class Problem, AttentionPath kPath>
 Reason reject(const Kernel<Problem>& self, const Problem& problem) {
-  if (self.info.dtypes == mask_of(DType::kBFloat16)) return reject_bf16(problem);
+  if (self.info.dtypes == mask_of(DType::kBFloat16)) return reject_bf16(problem, kPath);
   return kPath == AttentionPath::kDirect ? reject_direct(problem) : std::nullopt;
 }
 
@@ -58,6 +60,7 @@ void enter_isa(const char* isa, const AttentionFunctions* functions) {
 }
 
 void enter_bf16(const char* isa, const AttentionFunctions* functions) {
+  enter<AttentionProblem, AttentionPath::kDirect>("attention_rows", "attention", isa, functions, mask_of(DType::kBFloat16));
   enter<AttentionProblem, AttentionPath::kTiled>("attention_tile", "attention", isa, functions, mask_of(DType::kBFloat16));
   enter<MlaDecodeProblem, AttentionPath::kTiled>("mla_decode", "mlaDecode", isa, functions, mask_of(DType::kBFloat16));
 }
@@ -65,9 +68,10 @@ void enter_bf16(const char* isa, const AttentionFunctions* functions) {
 }  // namespace
 
 void register_attention_kernels() {
-#define ATTN_ENTER(isa)                                                                                                         \
-  static constexpr AttentionFunctions isa##_functions{isa::attention_bf16, isa::attention_bf16_scratch, avx512::attention_rows, \
-                                                      avx512::attention_rows_scratch, avx512::write_attention_row};             \
+#define ATTN_ENTER(isa)                                                                                                          \
+  static constexpr AttentionFunctions isa##_functions{                                                                           \
+      isa::attention_bf16,         isa::attention_bf16_scratch, avx512::attention_rows,          avx512::attention_rows_scratch, \
+      avx512::write_attention_row, isa::attention_rows_bf16,    isa::attention_rows_bf16_scratch};                               \
   enter_bf16(#isa, &isa##_functions);
   ATTN_FOR_EACH_BF16_ISA(ATTN_ENTER)
 #undef ATTN_ENTER

@@ -103,6 +103,22 @@ ATTN_INLINE bool pack_values(const KvRows& rows, std::int64_t first, std::int64_
   return poison;
 }
 
+/// The same of kDepthStep keys and `kFeatures` of their features, all there and adjacent. Calls beside() now and then.
+template <int kFeatures, class Beside>
+ATTN_INLINE void pack_whole_values(const KvRows& rows, std::int64_t first, std::int64_t panel_stride, BFloat* values, Beside&& beside) {
+  for (std::int64_t j = 0; j < kDepthStep; j += 2, values += 2 * kPanelCols) {
+    const BFloat *upper = elements(rows.row(first + j)), *lower = elements(rows.row(first + j + 1));
+#pragma GCC unroll 4
+    for (std::int64_t d = 0; d < kFeatures; d += kDepthStep) {
+      BitVec even, odd;
+      pair_rows(load_elements(upper + d), load_elements(lower + d), even, odd);
+      store_elements(values + d / kPanelCols * panel_stride, even);
+      store_elements(values + (d / kPanelCols + 1) * panel_stride, odd);
+    }
+    beside();
+  }
+}
+
 /// A row's accumulator with its features in their own order.
 ATTN_INLINE void put_in_turn(float* row, std::int64_t dim) {
   for (std::int64_t d = 0; d < dim / kDepthStep * kDepthStep; d += kDepthStep) {

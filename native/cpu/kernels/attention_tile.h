@@ -34,6 +34,9 @@ inline constexpr int kMaxTileRows = 576;
 /// Query rows per kv head up to which keys are read as they lie instead of being packed for a matrix product.
 inline constexpr int kMaxDirectRows = 8;
 
+/// Of these, up to as many are converted and multiplied as float32 even where tiles of bfloat16 are at hand: so few do not pay for packing values.
+inline constexpr int kMaxConvertedRows = 4;
+
 /// Rows are padded to the widest vector of any instruction set.
 [[gnu::always_inline]] inline std::int64_t accumulator_stride(const AttentionProblem& problem) { return (problem.head_dim_vo + 15) / 16 * 16; }
 
@@ -45,6 +48,11 @@ struct AttentionFunctions {
   std::size_t (*rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads);  // bytes
   /// dst[d · dim_stride] = values[d] · factor, rounded to dtype.
   void (*write_row)(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
+  /// Like `rows`, for more than kMaxConvertedRows of them; absent where `rows` takes these too.
+  void (*more_rows)(const AttentionTile& tile) = nullptr;
+  std::size_t (*more_rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads) = nullptr;
+
+  bool takes_more(std::int64_t num_rows) const { return more_rows && num_rows > kMaxConvertedRows; }
 };
 
 #define ATTN_DECLARE(isa)                                                                                                                 \
@@ -65,13 +73,15 @@ ATTN_FOR_EACH_ISA(ATTN_DECLARE)
 #undef ATTN_DECLARE
 
 /// What the instruction sets with products of bfloat16 do of it; the rest is AVX-512's. attention_bf16 takes the few rows of a sequence, or those
-/// of MLA's latents, as columns, and others as tiles.
-#define ATTN_DECLARE(isa)                                                                    \
-  namespace isa {                                                                            \
-  void attention_bf16(const AttentionTile& tile);                                            \
-  std::size_t attention_bf16_scratch(const AttentionProblem& problem, int num_rows);         \
-  void attention_columns_bf16(const AttentionTile& tile);                                    \
-  std::size_t attention_columns_bf16_scratch(const AttentionProblem& problem, int num_rows); \
+/// of MLA's latents, as columns, and others as tiles; attention_rows_bf16 is their more_rows.
+#define ATTN_DECLARE(isa)                                                                                   \
+  namespace isa {                                                                                           \
+  void attention_bf16(const AttentionTile& tile);                                                           \
+  std::size_t attention_bf16_scratch(const AttentionProblem& problem, int num_rows);                        \
+  void attention_columns_bf16(const AttentionTile& tile);                                                   \
+  std::size_t attention_columns_bf16_scratch(const AttentionProblem& problem, int num_rows);                \
+  void attention_rows_bf16(const AttentionTile& tile);                                                      \
+  std::size_t attention_rows_bf16_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads); \
   }
 #ifdef ATTN_ISA
 ATTN_DECLARE(ATTN_ISA)

@@ -15,8 +15,8 @@ constexpr std::int64_t kColumnRows = 64;
 // Not a power of two, so that rows do not collide in the L1 cache.
 constexpr std::int64_t kLogitStride = kBlockKeys + 16;
 
-ATTN_INLINE Bf16Scratch tile_scratch(const AttentionProblem& p, int rows, std::byte* memory) {
-  return bf16_scratch(p, rows, kBlockKeys, kChunkRows * kLogitStride, memory);
+ATTN_INLINE Bf16Shape tile_shape(const AttentionProblem& p, int rows) {
+  return {round_up(rows, kPanelCols), kBlockKeys, kBlockKeys, kBlockKeys * value_cols(p), kChunkRows * kLogitStride};
 }
 
 /// Rows [first, end) of the tile against the keys `steps` of a block, whole steps of the depth.
@@ -27,7 +27,7 @@ struct Chunk {
 
 class TileTask : Bf16Task {
  public:
-  explicit TileTask(const AttentionTile& tile) : Bf16Task(tile, tile_scratch(*tile.problem, tile.num_rows, tile.scratch)) {}
+  explicit TileTask(const AttentionTile& tile) : Bf16Task(tile, tile_shape(*tile.problem, tile.num_rows)) {}
 
   void run(KeyRange keys) {
     copy_queries(t_, scratch_.queries);
@@ -49,13 +49,13 @@ class TileTask : Bf16Task {
       pack_keys(k_[part], block_, keys.begin, keys.end, depth_, offset, scratch_.keys);
       offset += part_depth(k_[part].dim);
     }
-    const bool poison = pack_values(v_, block_, keys.begin, keys.end, p_.head_dim_vo, kValuePanel, scratch_.values, edge);
+    const bool poison = pack_values(v_, block_, keys.begin, keys.end, p_.head_dim_vo, value_panel_, scratch_.values, edge);
     for (int row = first; row < end; row += kChunkRows) {
       const Chunk chunk = chunk_of(row, end, keys, edge);
       add_scores(chunk);
       if (edge || scale_.bent || keys.begin > chunk.steps.begin || keys.end < chunk.steps.end) mask(chunk, keys);
       add_probabilities(chunk);
-      add_values(keys, chunk.steps, chunk.first, chunk.end, poison);
+      add_values(keys, chunk.steps, chunk.first, chunk.first, chunk.end, {0, 0, p_.head_dim_vo, poison}, scratch_.values);
     }
   }
 
@@ -105,8 +105,8 @@ class TileTask : Bf16Task {
 }  // namespace
 
 std::size_t attention_bf16_scratch(const AttentionProblem& problem, int num_rows) {
-  const std::int64_t columns = attention_columns_bf16_scratch(problem, num_rows), tile = tile_scratch(problem, num_rows, nullptr).bytes;
-  return static_cast<std::size_t>(problem.v_in_k ? columns : max_of(columns, tile));
+  const std::size_t columns = attention_columns_bf16_scratch(problem, num_rows), tile = bf16_scratch(problem, tile_shape(problem, num_rows), nullptr).bytes;
+  return problem.v_in_k || columns > tile ? columns : tile;
 }
 
 void attention_bf16(const AttentionTile& t) {

@@ -9,9 +9,9 @@ namespace attn::cpu::ATTN_ISA {
 
 class Bf16Product {
  public:
-  template <bool kAccumulate>
+  template <bool kAccumulate, class Beside = NothingBeside>
   void multiply(std::int64_t rows, std::int64_t cols, std::int64_t depth, const BFloat* a, std::int64_t lda, const BFloat* b, std::int64_t panel_stride,
-                float* c, std::int64_t ldc) const {
+                float* c, std::int64_t ldc, Beside&& = {}) const {
     const std::int64_t shares = (rows + kRegisterRows - 1) / kRegisterRows;
     for (std::int64_t j = 0; j < cols; j += 2 * kPanelCols, b += 2 * panel_stride) {
       std::int64_t begin = 0;

@@ -24,6 +24,10 @@ inline constexpr int kDepthStep = 32;
 
 static_assert(kLanes == kPanelCols, "a vector of pairs is a row of a panel");
 
+struct NothingBeside {
+  ATTN_INLINE void operator()() const {}
+};
+
 /// kDepthStep elements as they lie.
 ATTN_INLINE BitVec load_elements(const BFloat* p) {
   BitVec v;

@@ -16,9 +16,9 @@ ATTN_INLINE BitVec narrow(Vec a, Vec b) {
 
 class Bf16Product {
  public:
-  template <bool kAccumulate>
+  template <bool kAccumulate, class Beside = NothingBeside>
   void multiply(std::int64_t rows, std::int64_t cols, std::int64_t depth, const BFloat* a, std::int64_t lda, const BFloat* b, std::int64_t panel_stride,
-                float* c, std::int64_t ldc) const {
+                float* c, std::int64_t ldc, Beside&& = {}) const {
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t j = 0; j < cols; j += kPanelCols) {
         Vec sum = kAccumulate ? load(c + r * ldc + j) : Vec{};
