@@ -37,11 +37,13 @@ export interface NativePlan {
 type Bits = ArrayBufferView
 /**
  * The last arguments of every attention op: reading them costs a fraction of what an object's properties do. -1 where a
- * window has no bound; a scale of NaN is the default.
+ * window has no bound; a scale of NaN is the default. Scales are of float8_e4m3 operands; dtype is the number of out's where the queries are
+ * float8_e4m3, -1 for the default.
  */
 export type NativeAttentionOptions = readonly [
   causal: boolean, windowLeft: number, windowRight: number, softmaxScale: number, logitSoftcap: number, alibiSlopes: TensorHandle | null,
-  sinks: TensorHandle | null, returnLse: boolean, out: TensorHandle | null,
+  sinks: TensorHandle | null, returnLse: boolean, out: TensorHandle | null, queryScales: TensorHandle | null, keyScales: TensorHandle | null,
+  valueScales: TensorHandle | null, dtype: number,
 ]
 /** out, which is null when options.out was given; with lse behind it when that was asked for. */
 export type NativeAttentionResult = TensorHandle | null | readonly [out: TensorHandle | null, lse: TensorHandle]
@@ -108,19 +110,29 @@ export interface Addon {
   mergeStates(outs: readonly TensorHandle[], lses: readonly TensorHandle[]): readonly [out: TensorHandle, lse: TensorHandle]
 
   /** pagedAppend of src after rope. */
-  ropeAppend(src: TensorHandle, pages: TensorHandle, slots: Int32Array, positions: TensorHandle | null, ...options: NativeRopeOptions): void
+  ropeAppend(
+    src: TensorHandle, pages: TensorHandle, slots: Int32Array, scales: TensorHandle | null, positions: TensorHandle | null,
+    ...options: NativeRopeOptions
+  ): void
   rope(x: TensorHandle, positions: TensorHandle | null, out: TensorHandle | null, ...options: NativeRopeOptions): TensorHandle | null
   rmsNorm(x: TensorHandle, weight: TensorHandle, eps: number, out: TensorHandle | null): TensorHandle | null
   linear(x: TensorHandle, weight: TensorHandle, bias: TensorHandle | null, out: TensorHandle | null): TensorHandle | null
   /** x [rows, heads, in] · weight [heads, out, in] -> [rows, heads, out]. */
   linearPerHead(x: TensorHandle, weight: TensorHandle): TensorHandle
 
-  /** src [batch, newLen, heads, dim] into pages [numPages, pageSize, heads, dim]; slots [batch · newLen], -1 skips a row. */
-  pagedAppend(src: TensorHandle, pages: TensorHandle, slots: Int32Array): void
+  /**
+   * src [batch, newLen, heads, dim] into pages [numPages, pageSize, heads, dim]; slots [batch · newLen], -1 skips a row. scales [heads] float32:
+   * what goes into pages of float8_e4m3 is divided by them, and saturates at ±448.
+   */
+  pagedAppend(src: TensorHandle, pages: TensorHandle, slots: Int32Array, scales: TensorHandle | null): void
   /** Whole pages within a cache: pairs from, to, from, to, … */
   pageCopy(pages: TensorHandle, pairs: Int32Array): void
   /** Rows begin … end of a sequence, from pages [numPages, pageSize, width], packed: [end - begin, width]. */
   pagedGather(pages: TensorHandle, pageList: Int32Array, begin: number, end: number): TensorHandle
+  /** ckv [batch, newLen, 512], kPe [batch, newLen, 64] into float8_e4m3 rows of 656 bytes (native/core/latent_rows.h). */
+  latentAppend(ckv: TensorHandle, kPe: TensorHandle, latents: TensorHandle, slots: Int32Array): void
+  /** Such rows as numbers of a compute dtype: [end - begin, 576]. */
+  latentGather(latents: TensorHandle, pageList: Int32Array, begin: number, end: number, dtype: number): TensorHandle
 
   /** Measures the machine (native/core/probe.h). `rounds`: passes over the int32 buffer, or operations per chain, up to 4,194,304. */
   probe(device: string, kind: NativeProbeKind, threads: number, rounds: number, buffer: TensorHandle | null): Promise<NativeProbe>
@@ -169,7 +181,10 @@ interface NativeError {
 }
 
 /** Arguments of the addon that callers give as options: errors name them as callers do. */
-const givenAsOptions = new Set(['alibiSlopes', 'bias', 'dim', 'kvIndptr', 'kvLens', 'lens', 'out', 'positions', 'qoIndptr', 'sinks', 'softmaxScale'])
+const givenAsOptions = new Set([
+  'alibiSlopes', 'bias', 'dim', 'dtype', 'keyScales', 'kvIndptr', 'kvLens', 'lens', 'out', 'positions', 'qoIndptr', 'queryScales', 'sinks',
+  'softmaxScale', 'valueScales',
+])
 
 function toAttentionError(error: unknown): unknown {
   const e = error as NativeError | null

@@ -1,8 +1,9 @@
 import { checkInteger, checkOptions } from '../check'
 import type { DeviceId } from '../devices'
+import { ArgumentError } from '../errors'
 import { invoke, native } from '../native'
-import type { FloatDType } from '../tensor/dtype'
-import { fromHandle, handleOf, type FloatTensor } from '../tensor/tensor'
+import { dtypeCode, type ComputeDType, type FloatDType } from '../tensor/dtype'
+import { fromHandle, handleOf, optionalHandleOf, type FloatTensor } from '../tensor/tensor'
 import type { PageBatch } from './page-batch'
 import { PagedCache, pagesOf, registerCache, storeRows, type PagedCacheStats, type Rotation } from './paged-cache'
 import type { Sequence } from './sequence'
@@ -13,7 +14,10 @@ export interface MlaKvCacheOptions {
   readonly pageSize?: number
   readonly kvLoraRank: number
   readonly qkRopeHeadDim: number
-  /** 'float32' (default), 'float16' or 'bfloat16'. */
+  /**
+   * 'float32' (default), 'float16', 'bfloat16', or 'float8_e4m3' with kvLoraRank 512 and qkRopeHeadDim 64: rows of 656 bytes as FlashMLA lays them
+   * out, 512 float8_e4m3, a float32 scale for each 128 of these, 64 bfloat16.
+   */
   readonly dtype?: FloatDType
   /** Default 'cpu'. */
   readonly device?: DeviceId
@@ -32,7 +36,10 @@ export interface MlaKvCacheOptions {
  * @throws ArgumentError for options out of range; ResourceError of code OUT_OF_MEMORY.
  */
 export class MlaKvCache implements Disposable {
-  /** [numPages, pageSize, kvLoraRank + qkRopeHeadDim]; slots without a token may hold anything. */
+  /**
+   * [numPages, pageSize, kvLoraRank + qkRopeHeadDim]; slots without a token may hold anything. With dtype 'float8_e4m3' [numPages, pageSize, 656]: the
+   * bytes of the rows, numbers only in the first 512.
+   */
   readonly latents: FloatTensor
   readonly kvLoraRank: number
   readonly qkRopeHeadDim: number
@@ -42,7 +49,7 @@ export class MlaKvCache implements Disposable {
     const given = checkOptions('options', options, ['numPages', 'pageSize', 'kvLoraRank', 'qkRopeHeadDim', 'dtype', 'device'])
     this.kvLoraRank = checkInteger('options.kvLoraRank', given.kvLoraRank, 1, maxDim)
     this.qkRopeHeadDim = checkInteger('options.qkRopeHeadDim', given.qkRopeHeadDim, 1, maxDim)
-    const width = this.kvLoraRank + this.qkRopeHeadDim
+    const width = latentRowWidth(this.kvLoraRank, this.qkRopeHeadDim, given.dtype)
     this.#pages = new PagedCache('MlaKvCache', given, 64, [width])
     this.latents = this.#pages.allocate([width])
     registerCache(this, this.#pages)
@@ -84,6 +91,16 @@ export class MlaKvCache implements Disposable {
 }
 
 const maxDim = 2 ** 30
+/** Of a row in float8_e4m3: 512 elements, four float32 scales, 64 bfloat16 (native/core/latent_rows.h). */
+const bytesOfRow = 656
+
+/** Elements of a cache row; of one in float8_e4m3 its bytes. Throws for features that such rows do not hold. */
+export function latentRowWidth(kvLoraRank: number, qkRopeHeadDim: number, dtype: unknown): number {
+  if (dtype !== 'float8_e4m3') return kvLoraRank + qkRopeHeadDim
+  if (kvLoraRank === 512 && qkRopeHeadDim === 64) return bytesOfRow
+  const expected = "kvLoraRank 512 and qkRopeHeadDim 64 where dtype is 'float8_e4m3'"
+  throw new ArgumentError('options.dtype', expected, `kvLoraRank ${kvLoraRank} and qkRopeHeadDim ${qkRopeHeadDim}`, 'UNSUPPORTED')
+}
 
 /** The pages of a live MlaKvCache. */
 export function latentPagesOf(argument: string, cache: unknown): PagedCache {
@@ -99,6 +116,7 @@ export function appendLatents(cache: MlaKvCache, sequences: unknown, ckv: unknow
   ]
   return latentPagesOf('cache', cache).append(sequences, rows, lens, ([newCkv, newKPe], slots, copies) => {
     if (copies.length > 0) invoke(() => native.pageCopy(handleOf('latents', latents), copies))
+    if (latents.dtype === 'float8_e4m3') return quantise(newCkv!, newKPe!, latents, slots, rotation)
     store(newCkv!, latents, 0, slots)
     store(newKPe!, latents, kvLoraRank, slots, rotation)
   })
@@ -119,8 +137,34 @@ function store(rows: FloatTensor, latents: FloatTensor, begin: number, slots: In
   }
 }
 
-/** Rows begin … end of a sequence's pages, packed: [end - begin, kvLoraRank + qkRopeHeadDim] in the cache's dtype. */
-export function gatherLatents({ latents }: MlaKvCache, pages: readonly number[], begin: number, end: number): FloatTensor {
-  const handle = invoke(() => native.pagedGather(handleOf('latents', latents), Int32Array.from(pages), begin, end))
-  return fromHandle(handle, latents.dtype, [end - begin, latents.shape[2]!], latents.device)
+/** The same for rows in float8_e4m3, both parts at once. */
+function quantise(ckv: FloatTensor, kPe: FloatTensor, latents: FloatTensor, slots: Int32Array, rotation?: Rotation): void {
+  const rotated = rotation === undefined ? undefined : rotatedRows(kPe, rotation)
+  try {
+    const [rows, keys, pages] = [handleOf('ckv', ckv), handleOf('kPe', rotated ?? kPe), handleOf('latents', latents)]
+    invoke(() => native.latentAppend(rows, keys, pages, slots))
+  } finally {
+    rotated?.dispose()
+  }
+}
+
+/** [batch, newLen, width] after rope. */
+function rotatedRows(rows: FloatTensor, { options, positions }: Rotation): FloatTensor {
+  const [batch, newLen, width] = rows.shape as [number, number, number]
+  const heads = rows.reshape([batch, newLen, 1, width])
+  try {
+    const rotated = invoke(() => native.rope(handleOf('rows', heads), optionalHandleOf('positions', positions), null, ...options))
+    return fromHandle(rotated!, rows.dtype, [batch, newLen, width], rows.device)
+  } finally {
+    heads.dispose()
+  }
+}
+
+/** Rows begin … end of a sequence's pages as numbers, packed: [end - begin, kvLoraRank + qkRopeHeadDim] in `dtype`, or in the cache's if it is not float8_e4m3. */
+export function gatherLatents({ latents, kvLoraRank, qkRopeHeadDim }: MlaKvCache, pages: readonly number[], begin: number, end: number, dtype: ComputeDType): FloatTensor {
+  const [handle, list, shape] = [handleOf('latents', latents), Int32Array.from(pages), [end - begin, kvLoraRank + qkRopeHeadDim]]
+  if (latents.dtype === 'float8_e4m3') {
+    return fromHandle(invoke(() => native.latentGather(handle, list, begin, end, dtypeCode(dtype))), dtype, shape, latents.device)
+  }
+  return fromHandle(invoke(() => native.pagedGather(handle, list, begin, end)), latents.dtype, shape, latents.device)
 }

@@ -2,8 +2,8 @@ import { checkInteger, checkIntegers, checkOneOf, describeValue } from '../check
 import { checkDevice, type DeviceId } from '../devices'
 import { ArgumentError } from '../errors'
 import { invoke, native, type NativeRopeOptions } from '../native'
-import { bytesPerElement, type FloatDType } from '../tensor/dtype'
-import { Tensor, checkTensor, handleOf, type FloatTensor, type IndexTensor } from '../tensor/tensor'
+import { bytesPerElement, computeDTypes, type FloatDType } from '../tensor/dtype'
+import { Tensor, checkTensor, handleOf, optionalHandleOf, type FloatTensor, type IndexTensor } from '../tensor/tensor'
 import { freezeBatch, pageBatchOf, type FrozenFacts, type PageBatch } from './page-batch'
 import { PagePool } from './page-pool'
 import { checkPages, reservePages } from './page-reservation'
@@ -41,18 +41,21 @@ export interface Rotation {
   readonly positions: IndexTensor | undefined
 }
 
-/** Stores rows [batch, newLen, heads, width] in the slots of pages [numPages, pageSize, heads, width]. */
-export function storeRows(argument: string, rows: FloatTensor, pages: FloatTensor, slots: Int32Array, rotation?: Rotation): void {
+/** Stores rows [batch, newLen, heads, width] in the slots of pages [numPages, pageSize, heads, width]; scales as native.pagedAppend has them. */
+export function storeRows(
+  argument: string, rows: FloatTensor, pages: FloatTensor, slots: Int32Array, rotation?: Rotation, scales?: Tensor<'float32'>,
+): void {
   const [from, to] = [handleOf(argument, rows), handleOf('pages', pages)]
+  const divisors = optionalHandleOf('scales', scales)
   const positions = rotation?.positions === undefined ? null : handleOf('positions', rotation.positions)
   invoke(() => {
-    if (rotation === undefined) native.pagedAppend(from, to, slots)
-    else native.ropeAppend(from, to, slots, positions, ...rotation.options)
+    if (rotation === undefined) native.pagedAppend(from, to, slots, divisors)
+    else native.ropeAppend(from, to, slots, divisors, positions, ...rotation.options)
   })
 }
 
 const pageSizes = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-const cacheDTypes = ['float32', 'float16', 'bfloat16'] as const
+const cacheDTypes = [...computeDTypes, 'float8_e4m3'] as const
 const maxSlots = 2 ** 31 - 1
 
 /** What the caches share: pages, sequences, checks. It knows nothing of what a row means. */
@@ -181,7 +184,7 @@ export class PagedCache {
     row.tail.forEach(({ name, size }, i) => {
       if (shape[i + 2] !== size) shapeError(row, `${name} (axis ${i + 2}) to be ${size}`, shape)
     })
-    if (!(cacheDTypes as readonly string[]).includes(dtype)) throw new ArgumentError(row.argument, 'dtype float32, float16 or bfloat16', dtype)
+    if (!(computeDTypes as readonly string[]).includes(dtype)) throw new ArgumentError(row.argument, 'dtype float32, float16 or bfloat16', dtype)
     if (device !== this.device) throw new ArgumentError(row.argument, `the device of the cache (${this.device})`, device)
     return tensor as FloatTensor
   }

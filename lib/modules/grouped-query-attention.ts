@@ -1,5 +1,5 @@
 import type { PagedCache } from '../cache/paged-cache'
-import { appendKv, kvPagesOf, PagedKvCache } from '../cache/paged-kv-cache'
+import { appendKv, kvPagesOf, PagedKvCache, type PagedKvCacheOptions } from '../cache/paged-kv-cache'
 import { checkOptions } from '../check'
 import { ArgumentError } from '../errors'
 import { paddedFlashAttention } from '../ops/flash-attention'
@@ -58,13 +58,13 @@ export class GroupedQueryAttention implements Disposable {
     }
   }
 
-  /** A cache whose shape fits this module. `dtype` is by default that of the weight k. */
-  createCache(options: { readonly numPages: number; readonly pageSize?: number; readonly dtype?: FloatDType }): PagedKvCache {
+  /** A cache whose shape fits this module. `dtype` is by default that of the weight k; scales are for float8_e4m3, as PagedKvCache takes them. */
+  createCache(options: Pick<PagedKvCacheOptions, 'numPages' | 'pageSize' | 'dtype' | 'keyScales' | 'valueScales'>): PagedKvCache {
     this.#weights.checkLive()
     const { numKvHeads, headDim } = this.config
     const k = this.#weights.get('k')
-    const { dtype = k.dtype, ...sizes } = checkOptions('options', options, ['numPages', 'pageSize', 'dtype'])
-    return new PagedKvCache({ ...(sizes as typeof options), dtype, numKvHeads, headDimQk: headDim, device: k.device })
+    const { dtype = k.dtype, ...rest } = checkOptions('options', options, ['numPages', 'pageSize', 'dtype', 'keyScales', 'valueScales'])
+    return new PagedKvCache({ ...(rest as typeof options), dtype, numKvHeads, headDimQk: headDim, device: k.device })
   }
 
   /**

@@ -4,6 +4,7 @@ import { invoke, native } from '../native'
 import { linear } from '../ops/linear'
 import { mergeStates, type AttentionState } from '../ops/merge-states'
 import { mlaPrefill } from '../ops/mla-prefill'
+import type { ComputeDType } from '../tensor/dtype'
 import { Tensor, handleOf, type FloatTensor } from '../tensor/tensor'
 import type { ResolvedMlaConfig } from './config'
 import { withIntermediates, type Keep } from './intermediates'
@@ -65,7 +66,7 @@ function attendInChunks(
   const buffer = keep(Tensor.empty([length - lastBegin, numHeads * (qkNopeHeadDim + vHeadDim)], { dtype, device }))
 
   const attend = <L extends boolean>(begin: number, end: number, options: { causal: boolean; returnLse: L; out?: FloatTensor }) => {
-    const gathered = keep(gatherLatents(cache, pages, begin, end))
+    const gathered = keep(gatherLatents(cache, pages, begin, end, dtype as ComputeDType))
     const rows = gathered.dtype === dtype ? gathered : keep(gathered.cast(dtype))
     const up = linear(keep(rows.slice(1, 0, kvLoraRank)), weights.given.get('kvB'), { out: keep(buffer.slice(0, 0, end - begin)) })
     const kPe = keep(keep(rows.slice(1, kvLoraRank, kvLoraRank + qkRopeHeadDim)).reshape([1, end - begin, qkRopeHeadDim]))

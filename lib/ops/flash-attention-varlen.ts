@@ -1,15 +1,15 @@
 import { checkHostIntegers } from '../check'
 import { invoke, native } from '../native'
 import { handleOf, type FloatTensor } from '../tensor/tensor'
-import { attentionKeys, attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
+import { attentionKeys, attentionOptions, attentionResult, kvScaleKeys, type AttentionOptions, type AttentionResult, type KvScales } from './options'
 
-export type FlashAttentionVarlenOptions<L extends boolean = false> = AttentionOptions<L> & {
+export type FlashAttentionVarlenOptions<L extends boolean = false> = AttentionOptions<L> & KvScales & {
   /** [batch + 1] row counts summed up: sequence b owns query rows qoIndptr[b] … qoIndptr[b + 1] - 1. */
   qoIndptr: ArrayLike<number>
   kvIndptr: ArrayLike<number>
 }
 
-const keys = [...attentionKeys, 'qoIndptr', 'kvIndptr']
+const keys = [...attentionKeys, ...kvScaleKeys, 'qoIndptr', 'kvIndptr']
 
 /**
  * flashAttention over packed sequences of different lengths, without padding.

@@ -1,8 +1,8 @@
 import { invoke, native } from '../native'
 import { checkTensor, handleOf, optionalHandleOf, type FloatTensor, type IndexTensor } from '../tensor/tensor'
-import { attentionKeys, attentionOptions, attentionResult, type AttentionOptions, type AttentionResult } from './options'
+import { attentionKeys, attentionOptions, attentionResult, kvScaleKeys, type AttentionOptions, type AttentionResult, type KvScales } from './options'
 
-export type FlashAttentionOptions<L extends boolean = false> = AttentionOptions<L> & {
+export type FlashAttentionOptions<L extends boolean = false> = AttentionOptions<L> & KvScales & {
   /** [batch] valid kv rows per sequence, clamped to 0 … kvLen; rows beyond may hold anything. */
   kvLens?: IndexTensor
 }
@@ -14,6 +14,9 @@ export type FlashAttentionOptions<L extends boolean = false> = AttentionOptions<
  * q [batch, qoLen, numQoHeads, headDimQk] · k [batch, kvLen, numKvHeads, headDimQk] · v [batch, kvLen, numKvHeads, headDimVo]
  * → out [batch, qoLen, numQoHeads, headDimVo] in q's dtype, lse [batch, numQoHeads, qoLen]. float32, float16 and bfloat16; k
  * and v share a dtype, which may differ from q's. Any head dims, any strides.
+ *
+ * k and v in float8_e4m3 stand for element · scale with `keyScales` and `valueScales`; then q may be float8_e4m3 too, with `queryScales`, and out has
+ * the dtype of `dtype`.
  *
  * Method: Dao et al., "FlashAttention: fast and memory-efficient exact attention with IO-awareness", 2022, and
  * "FlashAttention-2", 2023; grouped queries: Ainslie et al., "GQA", 2023.
@@ -33,7 +36,7 @@ export function flashAttention<L extends boolean = false>(
   return paddedFlashAttention(q, k, v, options, null)
 }
 
-const keys = [...attentionKeys, 'kvLens']
+const keys = [...attentionKeys, ...kvScaleKeys, 'kvLens']
 
 /** flashAttention where only the first qoLens[b] query rows of a sequence are valid: the rest gives out 0. For padded batches. */
 export function paddedFlashAttention<L extends boolean = false>(

@@ -30,7 +30,7 @@ export interface MlaDecode {
   <L extends boolean = false>(
     qNope: FloatTensor, qPe: FloatTensor, cache: MlaKvCache, batch: PageBatch, options: MlaDecodeOptions<L>,
   ): AttentionResult<L>
-  /** What a call of this shape will do at the lengths of `batch`. */
+  /** What a call of this shape will do at the lengths of `batch`, with queries of the cache's dtype (of a float8_e4m3 cache, of bfloat16). */
   plan(cache: MlaKvCache, batch: PageBatch, shape: { readonly qoLen: number; readonly numHeads: number }): AttentionPlan
 }
 

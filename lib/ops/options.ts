@@ -1,5 +1,6 @@
-import { checkBoolean, checkFinite, checkInteger, checkOptions, fail } from '../check'
+import { checkBoolean, checkFinite, checkInteger, checkOneOf, checkOptions, fail } from '../check'
 import type { NativeAttentionOptions, NativeAttentionResult, TensorHandle } from '../native'
+import { computeDTypes, dtypeCode, type ComputeDType, type FloatDType } from '../tensor/dtype'
 import { fromHandle, optionalHandleOf, type FloatTensor, type Tensor } from '../tensor/tensor'
 
 export interface AttentionOptions<L extends boolean = false> {
@@ -19,8 +20,20 @@ export interface AttentionOptions<L extends boolean = false> {
    */
   sinks?: Tensor<'float32'>
   returnLse?: L
-  /** Write here instead of allocating: [.., numQoHeads, headDimVo], q's dtype, not overlapping an input. */
+  /** Write here instead of allocating: [.., numQoHeads, headDimVo], q's dtype (of a float8_e4m3 q: `dtype`), not overlapping an input. */
   out?: FloatTensor
+  /** What the elements of a float8_e4m3 q are multiplied by: [numKvHeads] or [batch, numKvHeads] float32. Default 1. */
+  queryScales?: Tensor<'float32'>
+  /** Of out, where q is float8_e4m3: default that of options.out, else 'bfloat16'. */
+  dtype?: ComputeDType
+}
+
+/** Of calls whose keys and values are tensors; those of a cache have their scales there. */
+export interface KvScales {
+  /** As queryScales, for keys in float8_e4m3. */
+  keyScales?: Tensor<'float32'> | undefined
+  /** As queryScales, for values in float8_e4m3. */
+  valueScales?: Tensor<'float32'> | undefined
 }
 
 export type AttentionResult<L extends boolean = false> = L extends true
@@ -28,20 +41,22 @@ export type AttentionResult<L extends boolean = false> = L extends true
   : { readonly out: FloatTensor }
 
 type AnyOptions = AttentionOptions<boolean>
-export const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out'] as const satisfies (
+export const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out', 'queryScales', 'dtype'] as const satisfies (
   keyof AnyOptions
 )[]
+
+export const kvScaleKeys = ['keyScales', 'valueScales'] as const satisfies (keyof KvScales)[]
 
 const windowKeys = ['left', 'right'] as const
 
 /**
  * Checks the options of an attention op and words them for the addon. `keys` are those that may be given: attentionKeys and
- * what the op itself looks after.
+ * what the op itself looks after. `scales` are those of the keys and values, of a cache if it has them.
  */
 export function attentionOptions(
-  options: object | undefined, defaults: { causal: boolean }, keys: readonly string[] = attentionKeys,
+  options: object | undefined, defaults: { causal: boolean }, keys: readonly string[] = attentionKeys, scales: KvScales | undefined = options,
 ): NativeAttentionOptions {
-  if (options === undefined) return [defaults.causal, -1, -1, Number.NaN, 0, null, null, false, null]
+  if (options === undefined && scales === undefined) return [defaults.causal, -1, -1, Number.NaN, 0, null, null, false, null, null, null, null, -1]
   const given = checkOptions('options', options as AnyOptions, keys as (keyof AnyOptions)[])
   const window = checkOptions('options.window', given.window, windowKeys)
   const softcap = given.logitSoftcap === undefined ? 0 : checkFinite('options.logitSoftcap', given.logitSoftcap)
@@ -56,18 +71,27 @@ export function attentionOptions(
     optionalHandleOf('options.sinks', given.sinks),
     given.returnLse === undefined ? false : checkBoolean('options.returnLse', given.returnLse),
     optionalHandleOf('options.out', given.out),
+    optionalHandleOf('options.queryScales', given.queryScales),
+    optionalHandleOf('options.keyScales', scales?.keyScales),
+    optionalHandleOf('options.valueScales', scales?.valueScales),
+    given.dtype === undefined ? -1 : dtypeCode(checkOneOf('options.dtype', given.dtype, computeDTypes)),
   ]
 }
 
-/** The result of an attention op: `out` has q's dtype and device, and q's shape but for the last axis. */
+/** The result of an attention op: `out` has q's device and, unless that is float8_e4m3, dtype, and q's shape but for the last axis. */
 export function attentionResult<L extends boolean>(
   result: NativeAttentionResult, q: FloatTensor, headDimVo: number, options: AttentionOptions<L> | undefined,
 ): AttentionResult<L> {
   const [outHandle, lse] = Array.isArray(result) ? (result as readonly [TensorHandle | null, TensorHandle]) : [result as TensorHandle | null, null]
   const shape = q.shape.at(-1) === headDimVo ? q.shape : q.shape.with(-1, headDimVo)
-  const out = outHandle === null ? options!.out! : fromHandle(outHandle, q.dtype, shape, q.device)
+  const out = outHandle === null ? options!.out! : fromHandle(outHandle, outDType(q.dtype, options), shape, q.device)
   if (lse === null) return { out } as AttentionResult<L>
   const [rows, heads] = [q.shape.at(-3)!, q.shape.at(-2)!]
   const lseShape = q.shape.length === 4 ? [q.shape[0]!, heads, rows] : [heads, rows]
   return { out, lse: fromHandle(lse, 'float32', lseShape, q.device) } as unknown as AttentionResult<L>
+}
+
+/** Of an `out` that was not given. */
+function outDType(dtype: FloatDType, options: AnyOptions | undefined): FloatDType {
+  return dtype === 'float8_e4m3' ? (options?.dtype ?? 'bfloat16') : dtype
 }

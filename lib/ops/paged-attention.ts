@@ -12,7 +12,8 @@ export interface PagedAttention {
    *
    * q [batch, qoLen, numQoHeads, headDimQk], the newest qoLen tokens of each sequence of `batch`
    * -> out [batch, qoLen, numQoHeads, headDimVo], lse [batch, numQoHeads, qoLen] float32. Options as for flashAttention, but `causal` is
-   * true by default. The dtype of q may differ from the cache's.
+   * true by default. The dtype of q may differ from the cache's, but is float8_e4m3 with a cache of that only; a cache of float8_e4m3
+   * has the scales of its keys and values.
    *
    * ```ts
    * using batch = cache.batch(sequences)
@@ -24,7 +25,7 @@ export interface PagedAttention {
   <L extends boolean = false>(
     q: FloatTensor, cache: PagedKvCache, batch: PageBatch, options?: AttentionOptions<L> & { readonly plan?: AttentionPlan },
   ): AttentionResult<L>
-  /** What a call of this shape will do at the lengths of `batch`. */
+  /** What a call of this shape will do at the lengths of `batch`, with queries of the cache's dtype (of a float8_e4m3 cache, of bfloat16). */
   plan(cache: PagedKvCache, batch: PageBatch, shape: { readonly qoLen: number; readonly numQoHeads: number }): AttentionPlan
 }
 
@@ -59,7 +60,7 @@ export function paddedPagedAttention<L extends boolean = false>(
 ): AttentionResult<L> {
   const { pageTable, kvLens, batchSize, maxKvLen } = kvPagesOf('cache', cache).batchOf('batch', batch)
   const query = handleOf('q', q)
-  const checked = attentionOptions(options, { causal: true }, keys)
+  const checked = attentionOptions(options, { causal: true }, keys, cache)
   const [, qoLen, numQoHeads] = q.shape
   checkPlan('options.plan', options?.plan, 'pagedAttention', plannedShape(cache, batchSize, qoLen ?? 0, numQoHeads ?? 0))
   return attentionResult(

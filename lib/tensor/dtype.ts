@@ -10,9 +10,13 @@ export interface DTypeMap {
 }
 export type DType = keyof DTypeMap
 export type FloatDType = Exclude<DType, 'int32'>
+/** What every op computes with. */
+export type ComputeDType = Exclude<FloatDType, 'float8_e4m3'>
 
 /** In the order of native/core/dtype.def: the index is the number that the addon uses. */
 export const dtypes = ['float32', 'float16', 'bfloat16', 'float8_e4m3', 'int32'] as const satisfies readonly DType[]
+
+export const computeDTypes = ['float32', 'float16', 'bfloat16'] as const satisfies readonly ComputeDType[]
 
 const hostArrays = { float32: Float32Array, float16: Uint16Array, bfloat16: Uint16Array, float8_e4m3: Uint8Array, int32: Int32Array }
 

@@ -54,6 +54,11 @@ class Args {
     const Napi::Int32Array array = info_[i].As<Napi::Int32Array>();
     return std::make_shared<const std::vector<std::int32_t>>(array.Data(), array.Data() + array.ElementLength());
   }
+  HostInts required_ints(std::size_t i, const char* name) const {
+    HostInts ints = host_ints(i, name);
+    if (!ints) fail_argument(ErrorCode::kInvalidArgument, name, "an Int32Array", "null");
+    return ints;
+  }
   Napi::Object object(std::size_t i, const char* name) const {
     if (!info_[i].IsObject()) fail_argument(ErrorCode::kInvalidArgument, name, "an object", "another value");
     return info_[i].As<Napi::Object>();

@@ -5,8 +5,8 @@
 namespace attn::binding {
 namespace {
 
-enum Place : std::size_t { kCausal, kWindowLeft, kWindowRight, kSoftmaxScale, kLogitSoftcap, kAlibiSlopes, kSinks, kReturnLse, kOut };
-static_assert(kOut + 1 == kAttentionOptions);
+enum Place : std::size_t { kCausal, kWindowLeft, kWindowRight, kSoftmaxScale, kLogitSoftcap, kAlibiSlopes, kSinks, kReturnLse, kOut, kQueryScales, kKeyScales, kValueScales, kDType };
+static_assert(kDType + 1 == kAttentionOptions);
 
 }  // namespace
 
@@ -22,6 +22,11 @@ AttentionOptions attention_options(const Args& args, std::size_t first) {
   options.sinks = args.optional_tensor(first + kSinks, "sinks");
   options.return_lse = args.flag(first + kReturnLse, "returnLse");
   options.out = args.optional_tensor(first + kOut, "out");
+  options.query_scales = args.optional_tensor(first + kQueryScales, "queryScales");
+  options.key_scales = args.optional_tensor(first + kKeyScales, "keyScales");
+  options.value_scales = args.optional_tensor(first + kValueScales, "valueScales");
+  const std::int64_t dtype = args.integer(first + kDType, "dtype");
+  if (dtype >= 0) options.dtype = dtype_numbered(dtype);
   return options;
 }
 

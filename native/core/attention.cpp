@@ -24,7 +24,7 @@ HeadRows head_rows(const TensorView& view, bool packed) {
 }
 
 void check_kv_pair(const char* k_name, const TensorView& k, const char* v_name, const TensorView& v) {
-  check_compute_dtype(k_name, k);
+  check_operand_dtype(k_name, k);
   check_same_dtype(v_name, v, k_name, k);
   check_same_device(v_name, v, k_name, k);
   for (int axis = 0; axis + 1 < k.rank; ++axis) {
@@ -38,7 +38,8 @@ void check_kv_pair(const char* k_name, const TensorView& k, const char* v_name, 
 void derive_heads(AttentionProblem& p, const TensorView& q, const char* k_name, const TensorView& k, const TensorView& v) {
   const int heads = q.rank - 2, dim = q.rank - 1;
   const int kv_heads = k.rank - 2, kv_dim = k.rank - 1;
-  check_compute_dtype("q", q);
+  check_operand_dtype("q", q);
+  if (!is_compute_dtype(q.dtype)) check_same_dtype(k_name, k, "q", q);
   check_same_device(k_name, k, "q", q);
   check_extent("q", "numQoHeads", q.shape[heads], 1);
   check_extent("q", "headDimQk", q.shape[dim], 1);
@@ -106,6 +107,8 @@ AttentionOutput mla_prefill(const Tensor& q_nope, const Tensor& q_pe, const Tens
   check_rank("kNope", k_nope.view, 4, "[batch, kvLen, numHeads, qkNopeHeadDim]");
   check_rank("kPe", k_pe.view, 3, "[batch, kvLen, qkRopeHeadDim]");
   check_rank("v", v.view, 4, "[batch, kvLen, numHeads, vHeadDim]");
+  check_compute_dtype("qNope", q_nope.view);
+  check_compute_dtype("kNope", k_nope.view);
   check_kv_pair("kNope", k_nope.view, "v", v.view);
   check_q_parts(q_nope.view, q_pe.view);
   check_same_dtype("kPe", k_pe.view, "kNope", k_nope.view);
@@ -187,11 +190,13 @@ AttentionOutput paged_attention(const Tensor& q, const Tensor& keys, const Tenso
 
 PlanInfo paged_attention_plan(const Tensor& keys, const Tensor& values, const Tensor& page_table, const Tensor& kv_lens, std::int64_t max_kv_len,
                               std::int64_t qo_len, std::int64_t num_qo_heads) {
-  // A query of the planned shape that is never read.
+  // A query of the planned shape that is never read. That of a float8_e4m3 cache is taken to be of bfloat16.
+  const DType dtype = is_compute_dtype(keys.view.dtype) ? keys.view.dtype : DType::kBFloat16;
   const TensorView q =
-      contiguous_view(keys.view.dtype, keys.view.device, keys.view.data, {page_table.view.shape[0], qo_len, num_qo_heads, keys.view.shape[keys.view.rank - 1]});
+      contiguous_view(dtype, keys.view.device, keys.view.data, {page_table.view.shape[0], qo_len, num_qo_heads, keys.view.shape[keys.view.rank - 1]});
   AttentionProblem p = paged_problem(q, keys.view, values.view, page_table.view, kv_lens.view, max_kv_len);
   p.window_right = 0;
+  p.out.dtype = dtype;
   return plan_of<AttentionProblem>("pagedAttention", p, keys);
 }
 

@@ -18,12 +18,24 @@ struct HeadRows {
   int dim = 0;  // features in this part
 };
 
+/// What a float8_e4m3 element of a head stands for: element · scale, in float32. One scale per kv head, or per sequence and kv head; all query
+/// heads of a group share theirs. Nothing is known of the values: 0, NaN and infinities enter the arithmetic as they are.
+struct HeadScales {
+  const float* data = nullptr;  // on the device, read when the work runs; null: every scale is 1
+  std::int64_t sequence_stride = 0;
+  std::int64_t head_stride = 1;
+};
+
 /// Facts of one attention call, derived and checked by the calls (attention_calls.h). Kernels need no further checks.
 ///
 /// Queries and keys come in one or two parts along the feature axis (MLA: [nope | rope]); logits add over the parts.
 /// Where a kv row lies: without a page table, sequence b, row j is data + (start(b) + j) · row_stride, where start(b) is
 /// b · sequence_stride for dense batches and kv_indptr[b] · row_stride for packed ones; with a page table it is
 /// page_table[b][j / page_size] · sequence_stride + (j % page_size) · row_stride.
+///
+/// float8_e4m3: keys and values are both of it or neither; queries of it have keys and values of it, and an `out` of a compute dtype. Queries of a
+/// compute dtype with float8_e4m3 keys and values are what a cache holds. A kernel gets such a problem only where its registry row names
+/// float8_e4m3 among its dtypes (operand_dtypes()); it then reads the scales, or turns the problem down.
 struct AttentionProblem {
   std::int64_t batch = 0;
   std::int64_t qo_len = 0;  // longest of the batch
@@ -38,7 +50,16 @@ struct AttentionProblem {
   HeadRows q[2], k[2];
   HeadRows v;
   bool v_in_k = false;  // MLA: the value row is the first head_dim_vo features of k[0]'s row, read once for both
-  HeadRows out;
+  HeadRows out;  // its dtype is known when the kernel is chosen, the rest only when the work is enqueued
+
+  // logit = softmax_scale · q scale · k scale · (q · k), before softcap and the rest; out = v scale · Σ p v. Null where the operand is not
+  // float8_e4m3; latents have scales of their own.
+  HeadScales q_scales, k_scales, v_scales;
+  // MLA with rows of LatentRow (core/latent_rows.h): k[0] is float8_e4m3 and k[1] bfloat16. Features [128 g, 128 g + 128) of the latent are
+  // multiplied by float number g of the row's four; row r of page n has its own at latent_scales + n · page_stride + r · row_stride floats.
+  const float* latent_scales = nullptr;
+  std::int64_t latent_scales_page_stride = 0;
+  std::int64_t latent_scales_row_stride = 0;
 
   float* lse = nullptr;  // natural log, may be null; sequence b, head h, row i at b·lse_sequence_stride + h·lse_head_stride + start + i
   std::int64_t lse_sequence_stride = 0;
@@ -69,6 +90,9 @@ struct AttentionProblem {
 
 /// The same facts for MLA's latent attention (v_in_k, one kv head): a type of its own, so that it has kernel rows of its own.
 struct MlaDecodeProblem : AttentionProblem {};
+
+/// The dtypes of all operands and of out.
+DTypeMask operand_dtypes(const AttentionProblem& problem);
 
 /// One sequence of the batch with its lengths resolved when the work runs.
 struct SequenceSpan {

@@ -20,6 +20,9 @@ struct AttentionOptions {
   std::optional<Tensor> sinks;
   bool return_lse = false;
   std::optional<Tensor> out;
+  // float32 [num_kv_heads] or [batch, num_kv_heads], of operands in float8_e4m3 only; none: 1.
+  std::optional<Tensor> query_scales, key_scales, value_scales;
+  std::optional<DType> dtype;  // of out, where the queries are float8_e4m3; none: that of `out`, else bfloat16
 };
 
 struct AttentionOutput {
@@ -40,7 +43,8 @@ AttentionOutput flash_attention_varlen(const Tensor& q, const Tensor& k, const T
 AttentionOutput paged_attention(const Tensor& q, const Tensor& keys, const Tensor& values, const Tensor& page_table, const Tensor& kv_lens,
                                 std::int64_t max_kv_len, const AttentionOptions& options, const HostInts& qo_lens);
 
-/// q_nope [batch, qo_len, heads, kv_lora_rank] (absorbed), q_pe [.., qk_rope_head_dim] · latents [num_pages, page_size, kv_lora_rank + qk_rope_head_dim].
+/// q_nope [batch, qo_len, heads, kv_lora_rank] (absorbed), q_pe [.., qk_rope_head_dim] · latents [num_pages, page_size, kv_lora_rank + qk_rope_head_dim],
+/// or float8_e4m3 [num_pages, page_size, 656] of LatentRow (core/latent_rows.h), with a kv_lora_rank of 512 and a qk_rope_head_dim of 64.
 /// options.softmax_scale must be given.
 AttentionOutput mla_decode(const Tensor& q_nope, const Tensor& q_pe, const Tensor& latents, const Tensor& page_table, const Tensor& kv_lens,
                            std::int64_t max_kv_len, const AttentionOptions& options, const HostInts& qo_lens);

@@ -4,6 +4,12 @@
 
 namespace attn {
 
+DTypeMask operand_dtypes(const AttentionProblem& p) {
+  DTypeMask dtypes = mask_of(p.v.dtype) | mask_of(p.out.dtype);
+  for (int part = 0; part < p.num_parts; ++part) dtypes |= mask_of(p.q[part].dtype) | mask_of(p.k[part].dtype);
+  return dtypes;
+}
+
 SequenceSpan sequence_span(const AttentionProblem& p, std::int64_t b) {
   SequenceSpan span;
   span.index = b;

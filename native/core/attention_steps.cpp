@@ -13,6 +13,11 @@ void check_extent(const char* argument, const char* name, std::int64_t extent, s
                 std::to_string(extent));
 }
 
+void check_operand_dtype(const char* argument, const TensorView& view) {
+  if (is_float(view.dtype)) return;
+  fail_argument(ErrorCode::kInvalidArgument, argument, "dtype float32, float16, bfloat16 or float8_e4m3", dtype_name(view.dtype));
+}
+
 void check_q_parts(const TensorView& q_nope, const TensorView& q_pe) {
   check_same_dtype("qPe", q_pe, "qNope", q_nope);
   check_same_device("qPe", q_pe, "qNope", q_nope);
@@ -94,6 +99,40 @@ void derive_slopes(AttentionProblem& p, const Tensor& slopes, const TensorView& 
   p.alibi_sequence_stride = per_sequence ? view.strides[0] : 0;
 }
 
+/// `heads` are q, k or v, which `of` names; they may be scaled where they are float8_e4m3 and have no scales of their own.
+void derive_scales(AttentionProblem& p, HeadScales& scales, const char* argument, const std::optional<Tensor>& given, const char* of, const HeadRows& heads,
+                   const TensorView& q, std::vector<Tensor>& keep) {
+  if (!given) return;
+  const TensorView& view = given->view;
+  if (is_compute_dtype(heads.dtype) || p.latent_scales) {
+    fail_argument(ErrorCode::kInvalidArgument, argument, std::string("no scales where ") + of + " is " + dtype_name(heads.dtype) + ", not float8_e4m3",
+                  "a tensor");
+  }
+  check_dtype(argument, view, DType::kFloat32);
+  check_same_device(argument, view, "q", q);
+  const bool per_sequence = view.rank == 2;
+  if (view.rank != 1 && !per_sequence) fail_argument(ErrorCode::kShapeMismatch, argument, "shape [numKvHeads] or [batch, numKvHeads]", shape_text(view));
+  check_dim(argument, view, view.rank - 1, p.num_kv_heads, "numKvHeads");
+  if (per_sequence) check_dim(argument, view, 0, p.batch, p.qo_indptr ? "sequences" : "batch");
+  scales.data = reinterpret_cast<const float*>(view.data);
+  scales.head_stride = view.strides[view.rank - 1];
+  scales.sequence_stride = per_sequence ? view.strides[0] : 0;
+  keep.push_back(*given);
+}
+
+/// out has the dtype of compute queries; where they are float8_e4m3 the caller's choice.
+DType out_dtype(const TensorView& q, const AttentionOptions& options) {
+  if (is_compute_dtype(q.dtype)) {
+    if (options.dtype) {
+      fail_argument(ErrorCode::kInvalidArgument, "dtype", std::string("none where q is ") + dtype_name(q.dtype) + ": out has q's", dtype_name(*options.dtype));
+    }
+    return q.dtype;
+  }
+  if (options.out) check_compute_dtype("out", options.out->view);
+  if (options.dtype) return *options.dtype;
+  return options.out ? options.out->view.dtype : DType::kBFloat16;
+}
+
 }  // namespace
 
 void derive_options(AttentionProblem& p, const TensorView& q, const AttentionOptions& options, std::vector<Tensor>& keep) {
@@ -102,6 +141,10 @@ void derive_options(AttentionProblem& p, const TensorView& q, const AttentionOpt
   p.window_left = options.window_left;
   p.window_right = options.window_right;
   if (options.causal) p.window_right = 0;  // of a window and causal, the tighter bound
+  derive_scales(p, p.q_scales, "queryScales", options.query_scales, "q", p.q[0], q, keep);
+  derive_scales(p, p.k_scales, "keyScales", options.key_scales, "k", p.k[0], q, keep);
+  derive_scales(p, p.v_scales, "valueScales", options.value_scales, "v", p.v, q, keep);
+  p.out.dtype = out_dtype(q, options);
   if (options.alibi_slopes) {
     derive_slopes(p, *options.alibi_slopes, q, p.qo_indptr != nullptr);
     keep.push_back(*options.alibi_slopes);
@@ -118,14 +161,15 @@ void derive_options(AttentionProblem& p, const TensorView& q, const AttentionOpt
   }
 }
 
-Tensor attention_out(const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options, const std::vector<Tensor>& inputs) {
-  if (!options.out) return empty_tensor(q.storage->backend(), q.view.dtype, shape);
+Tensor attention_out(const AttentionProblem& p, const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options, const std::vector<Tensor>& inputs) {
+  if (!options.out) return empty_tensor(q.storage->backend(), p.out.dtype, shape);
   const TensorView& out = options.out->view;
-  const TensorView wanted = contiguous_view(q.view.dtype, q.view.device, nullptr, shape);
+  const TensorView wanted = contiguous_view(p.out.dtype, q.view.device, nullptr, shape);
   if (out.rank != wanted.rank || !std::equal(shape.begin(), shape.end(), out.shape.begin())) {
     fail_argument(ErrorCode::kShapeMismatch, "out", "shape " + shape_text(wanted), shape_text(out));
   }
-  check_same_dtype("out", out, "q", q.view);
+  if (is_compute_dtype(q.view.dtype)) check_same_dtype("out", out, "q", q.view);
+  check_dtype("out", out, p.out.dtype);
   check_same_device("out", out, "q", q.view);
   check_writable("out", out);
   for (const Tensor& input : inputs) check_no_overlap("out", out, "an input", input.view);

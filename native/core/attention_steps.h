@@ -14,6 +14,8 @@ namespace attn {
 
 /// Extents that kernels hold in 32 bits are checked here, once.
 void check_extent(const char* argument, const char* name, std::int64_t extent, std::int64_t min);
+/// A float dtype: what kernels of attention may take.
+void check_operand_dtype(const char* argument, const TensorView& view);
 void check_q_parts(const TensorView& q_nope, const TensorView& q_pe);
 /// Starts at 0, never falls, ends at `total`; returns the longest sequence.
 std::int64_t check_indptr(const char* argument, const std::vector<std::int32_t>& indptr, std::int64_t total, const char* rows_of);
@@ -22,10 +24,10 @@ const std::int32_t* host_lens(const HostInts& lens, std::int64_t batch, std::int
 
 /// Page table and lengths; `pages` is [num_pages, page_size, ..].
 void derive_pages(AttentionProblem& problem, const TensorView& pages, const TensorView& page_table, const TensorView& kv_lens, std::int64_t max_kv_len);
-/// Scale, cap, window, slopes, sinks; adds the tensors it points into to `keep`.
+/// Scale, cap, window, slopes, sinks, scales of float8_e4m3, the dtype of out; adds the tensors it points into to `keep`.
 void derive_options(AttentionProblem& problem, const TensorView& q, const AttentionOptions& options, std::vector<Tensor>& keep);
-/// The caller's `out` after checks, or a new tensor.
-Tensor attention_out(const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options, const std::vector<Tensor>& inputs);
+/// The caller's `out` after checks, or a new tensor of the problem's dtype.
+Tensor attention_out(const AttentionProblem& problem, const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options, const std::vector<Tensor>& inputs);
 void set_out(AttentionProblem& problem, const TensorView& out);
 Tensor lse_tensor(AttentionProblem& problem, Backend& backend, const std::vector<std::int64_t>& out_shape);
 
@@ -36,7 +38,7 @@ AttentionOutput finish_attention(const char* op, Problem problem, const Tensor& 
   Backend& backend = q.storage->backend();
   EnqueuedCall<Problem> call(backend, op, problem);
   AttentionOutput output;
-  output.out = attention_out(q, out_shape, options, keep);
+  output.out = attention_out(problem, q, out_shape, options, keep);
   set_out(problem, output.out.view);
   if (options.return_lse) output.lse = lse_tensor(problem, backend, out_shape);
   keep.push_back(output.out);

@@ -50,7 +50,7 @@ constexpr bool is_float(DType dtype) {
   return false;
 }
 
-/// The float types that ops compute with; float8_e4m3 is storage only.
+/// The float types that ops compute with; float8_e4m3 is for attention's operands and for caches.
 constexpr bool is_compute_dtype(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
 /// A set of dtypes, for kernel descriptions.

@@ -1,7 +1,31 @@
 #include "core/attention_steps.h"
+#include "core/latent_rows.h"
 
 namespace attn {
 namespace {
+
+/// k[0], k[1] and the latent's scales of rows in float8_e4m3.
+void set_latent_rows(MlaDecodeProblem& p, const TensorView& latents) {
+  constexpr std::int64_t kHalf = dtype_size(DType::kBFloat16), kFloat = dtype_size(DType::kFloat32);
+  const std::int64_t page = latents.strides[0], row = latents.strides[1];
+  p.k[0] = {latents.data, DType::kFloat8E4M3, page, row, 0, 1, LatentRow::kLatentDim};
+  p.k[1] = {latents.data + LatentRow::kRopeAt, DType::kBFloat16, page / kHalf, row / kHalf, 0, 1, LatentRow::kRopeDim};
+  p.latent_scales = reinterpret_cast<const float*>(latents.data + LatentRow::kScalesAt);
+  p.latent_scales_page_stride = page / kFloat;
+  p.latent_scales_row_stride = row / kFloat;
+}
+
+/// The width of a row that holds so many features.
+void check_row_width(const TensorView& latents, std::int64_t rank, std::int64_t rope) {
+  const std::string received = std::to_string(rank) + " + " + std::to_string(rope);
+  if (latents.dtype == DType::kFloat8E4M3) {
+    check_latent_rows(latents);
+    if (rank == LatentRow::kLatentDim && rope == LatentRow::kRopeDim) return;
+    fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be 512 + 64, as in a cache's rows of float8_e4m3", received);
+  }
+  if (latents.shape[2] == rank + rope) return;
+  fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be the cache's row width (" + std::to_string(latents.shape[2]) + ")", received);
+}
 
 MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe, const TensorView& latents, const TensorView& page_table,
                                 const TensorView& kv_lens, std::int64_t max_kv_len) {
@@ -9,17 +33,14 @@ MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe
   check_rank("qPe", q_pe, 4, "[batch, qoLen, numHeads, qkRopeHeadDim]");
   check_rank("latents", latents, 3, "[numPages, pageSize, kvLoraRank + qkRopeHeadDim]");
   check_compute_dtype("qNope", q_nope);
-  check_compute_dtype("latents", latents);
+  check_operand_dtype("latents", latents);
   check_q_parts(q_nope, q_pe);
   check_same_device("latents", latents, "qNope", q_nope);
   check_extent("qNope", "qoLen", q_nope.shape[1], 0);
   check_extent("qNope", "numHeads", q_nope.shape[2], 1);
   check_extent("qNope", "kvLoraRank", q_nope.shape[3], 1);
   const std::int64_t rank = q_nope.shape[3], rope = q_pe.shape[3];
-  if (latents.shape[2] != rank + rope) {
-    fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be the cache's row width (" + std::to_string(latents.shape[2]) + ")",
-                  std::to_string(rank) + " + " + std::to_string(rope));
-  }
+  check_row_width(latents, rank, rope);
   MlaDecodeProblem p;
   p.batch = q_nope.shape[0];
   p.qo_len = q_nope.shape[1];
@@ -44,9 +65,13 @@ MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe
   p.num_parts = 2;
   p.q[0] = q_part(q_nope);
   p.q[1] = q_part(q_pe);
-  p.k[0] = row_part(0, rank);
-  p.k[1] = row_part(rank, rope);
-  p.v = row_part(0, rank);
+  if (latents.dtype == DType::kFloat8E4M3) {
+    set_latent_rows(p, latents);
+  } else {
+    p.k[0] = row_part(0, rank);
+    p.k[1] = row_part(rank, rope);
+  }
+  p.v = p.k[0];
   p.v_in_k = true;
   return p;
 }
@@ -67,13 +92,16 @@ AttentionOutput mla_decode(const Tensor& q_nope, const Tensor& q_pe, const Tenso
 
 PlanInfo mla_decode_plan(const Tensor& latents, const Tensor& page_table, const Tensor& kv_lens, std::int64_t max_kv_len, std::int64_t qo_len,
                          std::int64_t num_heads, std::int64_t kv_lora_rank) {
-  // Queries of the planned shape that are never read.
+  // Queries of the planned shape that are never read. Those of a float8_e4m3 cache are taken to be of bfloat16.
   const TensorView& c = latents.view;
-  const std::int64_t batch = page_table.view.shape[0], width = c.shape[c.rank - 1];
-  const TensorView q_nope = contiguous_view(c.dtype, c.device, c.data, {batch, qo_len, num_heads, kv_lora_rank});
-  const TensorView q_pe = contiguous_view(c.dtype, c.device, c.data, {batch, qo_len, num_heads, width - kv_lora_rank});
+  const bool narrow = c.dtype == DType::kFloat8E4M3;
+  const DType dtype = narrow ? DType::kBFloat16 : c.dtype;
+  const std::int64_t batch = page_table.view.shape[0], width = narrow ? LatentRow::kLatentDim + LatentRow::kRopeDim : c.shape[c.rank - 1];
+  const TensorView q_nope = contiguous_view(dtype, c.device, c.data, {batch, qo_len, num_heads, kv_lora_rank});
+  const TensorView q_pe = contiguous_view(dtype, c.device, c.data, {batch, qo_len, num_heads, width - kv_lora_rank});
   MlaDecodeProblem p = decode_problem(q_nope, q_pe, c, page_table.view, kv_lens.view, max_kv_len);
   p.window_right = 0;
+  p.out.dtype = dtype;
   return plan_of<MlaDecodeProblem>("mlaDecode", p, latents);
 }
 

@@ -63,4 +63,18 @@ bool passed_over(const KernelInfo& info) {
   return !b.forced.name.empty() && info.op == b.forced.op && info.device == b.forced.device && info.name != b.forced.name;
 }
 
+std::optional<std::string> dtypes_missing(DTypeMask named, DTypeMask operands) {
+  const auto list = [](DTypeMask dtypes) {
+    std::string text;
+    for (int i = 0; i < kNumDTypes; ++i) {
+      const DType dtype = static_cast<DType>(i);
+      if (dtypes & mask_of(dtype)) text += (text.empty() ? "" : ", ") + std::string(dtype_name(dtype));
+    }
+    return text;
+  };
+  const DTypeMask others = operands & static_cast<DTypeMask>(~named);
+  if (others == 0) return std::nullopt;
+  return "takes " + list(named) + ", received " + list(others);
+}
+
 }  // namespace attn

@@ -18,7 +18,7 @@ struct KernelInfo {
   std::string op;
   DeviceType device = DeviceType::kCpu;
   std::string arch;
-  DTypeMask dtypes = 0;
+  DTypeMask dtypes = 0;   // of all operands; where operand_dtypes() of a problem is known, others are turned down for the row
   std::string head_dims;  // "any", "64,128", "8-256", "-" where the op has no heads
   std::string unusable;   // why this machine cannot run it at all; empty when it can
 };
@@ -64,12 +64,18 @@ void register_kernel(Kernel<Problem> kernel) {
   kernels_of<Problem>(kernel.info.device).push_back(std::move(kernel));
 }
 
+/// Why a row that names these dtypes cannot do a problem with operands of those.
+std::optional<std::string> dtypes_missing(DTypeMask named, DTypeMask operands);
+
 /// The first kernel that can do the problem. Throws kUnsupported with every reason when there is none.
 template <class Problem>
 const Kernel<Problem>& choose_kernel(const Problem& problem, DeviceType device, const char* op) {
   const auto reason_against = [&](const Kernel<Problem>& kernel) -> std::optional<std::string> {
     if (passed_over(kernel.info)) return "another kernel was asked for by name";
-    return kernel.info.unusable.empty() ? kernel.reject(kernel, problem) : kernel.info.unusable;
+    if (!kernel.info.unusable.empty()) return kernel.info.unusable;
+    if (auto reason = kernel.reject(kernel, problem)) return reason;
+    if constexpr (requires { operand_dtypes(problem); }) return dtypes_missing(kernel.info.dtypes, operand_dtypes(problem));
+    return std::nullopt;
   };
   const std::vector<Kernel<Problem>>& kernels = kernels_of<Problem>(device);
   for (const Kernel<Problem>& kernel : kernels) {

@@ -106,12 +106,13 @@ Tensor rope(const Tensor& x, const std::optional<Tensor>& positions, const std::
   return y.out;
 }
 
-void rope_append(const Tensor& src, const Tensor& pages, HostInts slots, const std::optional<Tensor>& positions, const RopeOptions& options) {
+void rope_append(const Tensor& src, const Tensor& pages, HostInts slots, const std::optional<Tensor>& scales, const std::optional<Tensor>& positions,
+                 const RopeOptions& options) {
   Backend& backend = src.storage->backend();
   check_inputs(src, positions, options);
-  check_append(src, pages, *slots);
+  check_append(src, pages, *slots, scales);
   const bool fused = src.view.dtype == pages.view.dtype && pages.view.strides[3] == 1 && !kernels_of<RopeAppendProblem>(backend.type()).empty();
-  if (!fused) return paged_append(rope(src, positions, std::nullopt, options), pages, std::move(slots));
+  if (!fused) return paged_append(rope(src, positions, std::nullopt, options), pages, std::move(slots), scales);
   std::vector<Tensor> keep = {pages};
   RopeAppendProblem problem;
   problem.rope = problem_of(src, positions, options, keep);

@@ -49,7 +49,8 @@ std::vector<double> rope_inverse_frequencies(const RopeOptions& options);
 Tensor rope(const Tensor& x, const std::optional<Tensor>& positions, const std::optional<Tensor>& out, const RopeOptions& options);
 
 /// What paged_append stores, after rope: src [batch, newLen, heads, width], positions [batch, newLen] int32. On devices without a kernel that
-/// does both, and where the pages have another dtype, these are two steps.
-void rope_append(const Tensor& src, const Tensor& pages, HostInts slots, const std::optional<Tensor>& positions, const RopeOptions& options);
+/// does both, and where the pages have another dtype (float8_e4m3 with its scales), these are two steps.
+void rope_append(const Tensor& src, const Tensor& pages, HostInts slots, const std::optional<Tensor>& scales, const std::optional<Tensor>& positions,
+                 const RopeOptions& options);
 
 }  // namespace attn

@@ -75,7 +75,7 @@ describe('every function of the addon', () => {
   it('refuses slots and pages outside of a cache', () => {
     const [rows, pages] = [native.tensorZeros('cpu', 0, [1, 2, 1, 4]), native.tensorZeros('cpu', 0, [2, 4, 1, 4])]
     for (const slots of [[8, 0], [-2, 0], [0], [0, 1, 2], [2147483647, 0]]) {
-      expect(thrownBy(() => native.pagedAppend(rows, pages, Int32Array.from(slots)))).toHaveProperty('attn')
+      expect(thrownBy(() => native.pagedAppend(rows, pages, Int32Array.from(slots), null))).toHaveProperty('attn')
     }
     for (const pairs of [[0, 2], [2, 0], [-1, 0], [0]]) expect(thrownBy(() => native.pageCopy(pages, Int32Array.from(pairs)))).toHaveProperty('attn')
     const flat = native.tensorZeros('cpu', 0, [2, 4, 4])

@@ -27,7 +27,7 @@ describe.each(testDevices)('MlaKvCache on %s', (device) => {
     ...Array.from({ length: qkRopeHeadDim }, (_, d) => kPe[row * qkRopeHeadDim + d]!),
   ]
   const gathered = (cache: MlaKvCache, { pages, length }: Sequence, begin = 0, end = length): number[] => {
-    using tensor = gatherLatents(cache, pages, begin, end)
+    using tensor = gatherLatents(cache, pages, begin, end, 'float32')
     return [...tensor.readSync()]
   }
 

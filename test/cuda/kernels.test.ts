@@ -28,7 +28,7 @@ onDevices('kernels of %s', (device) => {
     const rows = Tensor.randn([1, 7, 1, width], { seed: 1, device }).cast(dtype)
     const pages = Tensor.zeros([4, pageSize, 1, width], { dtype, device })
     // Pages 2, 0 and 3, then page 0 once more in page 1.
-    native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), Int32Array.of(6, 7, 8, 0, 1, 2, 9))
+    native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), Int32Array.of(6, 7, 8, 0, 1, 2, 9), null)
     native.pageCopy(handleOf('pages', pages), Int32Array.of(0, 1))
     const flat = fromHandle(native.pagedGather(handleOf('pages', pages.reshape([4, pageSize, width])), Int32Array.of(2, 1, 3), 1, 7), dtype, [6, width], device)
     expect(await flat.readBits()).toEqual(await rows.slice(1, 1, 7).contiguous().readBits())
@@ -45,14 +45,14 @@ onDevices('kernels of %s', (device) => {
     const slots = Int32Array.from({ length: kvLen }, (_, i) => table[Math.floor(i / pageSize)]! * pageSize + (i % pageSize))
     const [keys, values] = [k, v].map((rows) => {
       const pages = Tensor.from(new Float32Array(count * pageSize * heads * dim).fill(NaN), [count, pageSize, heads, dim], { dtype, device })
-      native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), slots)
+      native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), slots, null)
       return pages
     })
     for (const qoLen of [1, 5, 40]) {
       const q = random(3, [1, qoLen, 4, dim])
       const int32 = (numbers: Int32Array) => handleOf('numbers', Tensor.from(numbers, [1, numbers.length], { dtype: 'int32', device }))
       const lens = handleOf('lens', Tensor.from([kvLen], [1], { dtype: 'int32', device }))
-      const options = [true, -1, -1, NaN, 0, null, null, false, null] as const
+      const options = [true, -1, -1, NaN, 0, null, null, false, null, null, null, null, -1] as const
       const out = native.pagedAttention(handleOf('q', q), handleOf('k', keys!), handleOf('v', values!), int32(table), lens, kvLen, null, ...options)
       const [handle] = [out].flat() as [Parameters<typeof fromHandle>[0]]
       expectSameBits(fromHandle(handle, dtype, [1, qoLen, 4, dim], device).readSync(), flashAttention(q, k, v, { causal: true }).out.readSync(), `${qoLen} queries`)

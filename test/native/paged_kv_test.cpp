@@ -31,7 +31,7 @@ TEST(paged_append_writes_slots_and_skips_rows) {
   for (DType from : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3}) {
     for (DType to : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kFloat8E4M3}) {
       const Tensor src = counting(from, {2, 3, 1, 2}), pages = make_tensor(to, {4, 2, 1, 2}, std::vector<double>(16, 15));
-      paged_append(src, pages, ints({7, 0, -1, -1, 2, 5}));
+      paged_append(src, pages, ints({7, 0, -1, -1, 2, 5}), std::nullopt);
       const std::vector<double> expected = {2, 3, 15, 15, 8, 9, 15, 15, 15, 15, 10, 11, 15, 15, 0, 1};
       CHECK(values_of(pages) == expected);
     }
@@ -43,7 +43,7 @@ TEST(paged_append_takes_strides_and_parts_of_a_row) {
   const Tensor cache = make_tensor(DType::kFloat32, {3, 4, 1, 12}, std::vector<double>(144, -1));
   const Tensor part = slice(cache, 3, 5, 9);  // [num_pages, page_size, 1, 4] of rows of 12
   const Tensor src = slice(counting(DType::kBFloat16, {1, 5, 1, 8}), 3, 2, 6);
-  paged_append(src, part, ints({11, 10, 0, 4, 3}));
+  paged_append(src, part, ints({11, 10, 0, 4, 3}), std::nullopt);
   const std::int32_t slots[] = {11, 10, 0, 4, 3};
   for (std::int64_t i = 0; i < 5; ++i) CHECK(row(part, slots[i] / 4, slots[i] % 4) == row(src, 0, i));
   for (double value : values_of(slice(cache, 3, 0, 5))) CHECK_EQUAL(value, -1.0);
@@ -51,7 +51,7 @@ TEST(paged_append_takes_strides_and_parts_of_a_row) {
   // Heads that do not lie together, on either side.
   const Tensor heads_first = transpose(counting(DType::kFloat32, {1, 3, 4, 5}), 1, 2);  // [1, 4, 3, 5]
   const Tensor pages = transpose(make_tensor(DType::kFloat32, {2, 3, 2, 5}, std::vector<double>(60)), 1, 2);
-  paged_append(heads_first, pages, ints({3, 2, 1, 0}));
+  paged_append(heads_first, pages, ints({3, 2, 1, 0}), std::nullopt);
   for (std::int64_t i = 0; i < 4; ++i) CHECK(row(pages, (3 - i) / 2, (3 - i) % 2) == row(heads_first, 0, i));
 }
 

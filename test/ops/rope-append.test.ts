@@ -20,8 +20,8 @@ describe.each(devicesAndDTypes)('ropeAppend on %s in %s', (device, dtype) => {
       const positions = Tensor.from([0, 1, 2, 100, 101, 5000], [2, 3], { dtype: 'int32', device })
       const pages = () => Tensor.zeros([5, 4, 2, width], { dtype, device })
       const [together, apart] = [pages(), pages()]
-      native.ropeAppend(handleOf('src', src), handleOf('pages', together), slots, handleOf('positions', positions), ...nativeRopeOptions('config', config, dim))
-      native.pagedAppend(handleOf('src', rope(src, config, { positions, dim })), handleOf('pages', apart), slots)
+      native.ropeAppend(handleOf('src', src), handleOf('pages', together), slots, null, handleOf('positions', positions), ...nativeRopeOptions('config', config, dim))
+      native.pagedAppend(handleOf('src', rope(src, config, { positions, dim })), handleOf('pages', apart), slots, null)
       expect(await together.readBits()).toEqual(await apart.readBits())
     }
   })
@@ -32,8 +32,8 @@ describe.each(devicesAndDTypes)('ropeAppend on %s in %s', (device, dtype) => {
     const src = Tensor.randn([2, 2, 3, 16], { seed: 3, dtype, device }).transpose(1, 2)
     for (const pagesOf of [() => Tensor.zeros([5, 4, 2, 16], { dtype: other, device }), () => Tensor.zeros([5, 4, 2, 40], { dtype, device }).slice(3, 24, 40)]) {
       const [together, apart] = [pagesOf(), pagesOf()]
-      native.ropeAppend(handleOf('src', src), handleOf('pages', together), slots, null, ...nativeRopeOptions('config', config, 16))
-      native.pagedAppend(handleOf('src', rope(src, config)), handleOf('pages', apart), slots)
+      native.ropeAppend(handleOf('src', src), handleOf('pages', together), slots, null, null, ...nativeRopeOptions('config', config, 16))
+      native.pagedAppend(handleOf('src', rope(src, config)), handleOf('pages', apart), slots, null)
       expect(await together.contiguous().readBits()).toEqual(await apart.contiguous().readBits())
     }
   })
@@ -41,7 +41,7 @@ describe.each(devicesAndDTypes)('ropeAppend on %s in %s', (device, dtype) => {
   it('refuses what append refuses, and writes nothing', async () => {
     const [src, pages] = [Tensor.randn([1, 1, 2, 8], { seed: 1, dtype, device }), Tensor.zeros([2, 4, 2, 8], { dtype, device })]
     const call = (at: Int32Array, dim = 8) => () => {
-      native.ropeAppend(handleOf('src', src), handleOf('pages', pages), at, null, ...nativeRopeOptions('config', configs[0]!, dim))
+      native.ropeAppend(handleOf('src', src), handleOf('pages', pages), at, null, null, ...nativeRopeOptions('config', configs[0]!, dim))
     }
     expect(call(Int32Array.of(8))).toThrow('slots[0]: expected a number from -1 to 7, received 8')
     expect(call(Int32Array.of(0, 1))).toThrow('slots: expected 1 items (batch · newLen), received 2')

@@ -35,7 +35,7 @@ const cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   rope: (device) => rope(random([1, 9, 3, 24], 1, device), { interleaved: true }).readSync(),
   ropeAppend(device) {
     const pages = Tensor.zeros([3, 4, 2, 24], { device })
-    native.ropeAppend(handleOf('src', random([1, 9, 2, 24], 1, device)), handleOf('pages', pages), Int32Array.of(8, 9, 10, 11, 0, 1, -1, 3, 4), null,
+    native.ropeAppend(handleOf('src', random([1, 9, 2, 24], 1, device)), handleOf('pages', pages), Int32Array.of(8, 9, 10, 11, 0, 1, -1, 3, 4), null, null,
       ...nativeRopeOptions('config', { interleaved: true }, 24))
     return pages.readSync()
   },

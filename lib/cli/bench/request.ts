@@ -1,6 +1,6 @@
 import { ArgumentError } from '../../errors'
 import type { DeviceId } from '../../devices'
-import type { ComputeDType } from '../compare/request'
+import type { ComputeDType } from '../../tensor/dtype'
 import { tripleOf } from '../compare/triple'
 import type { PeerName } from './peers/peer'
 import { type Preset, type PresetName, presets } from '../presets'

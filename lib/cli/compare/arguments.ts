@@ -1,9 +1,7 @@
 import { type Command, Option } from 'commander'
+import { computeDTypes } from '../../tensor/dtype'
 import { parseBytes, parseCount, parseLengths, parseLoraRank, parseSeconds } from '../options'
 import { defaultPreset, presetNames } from '../presets'
-import type { ComputeDType } from './request'
-
-const computeDTypes = ['float32', 'float16', 'bfloat16'] as const satisfies readonly ComputeDType[]
 
 /** The options of `compare`; what they mean together is request.ts's. */
 export function addCompareOptions(command: Command): Command {

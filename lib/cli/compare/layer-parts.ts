@@ -5,7 +5,7 @@ import type { FloatTensor } from '../../tensor/tensor'
 import type { GroupedShape, LatentShape } from '../presets'
 import { attentionConfig, mlaConfig } from './costs-report'
 import { type RandomSettings, randomTensors } from './random-tensors'
-import type { ComputeDType } from './request'
+import type { ComputeDType } from '../../tensor/dtype'
 
 export type Form = 'absorbed' | 'expanded'
 

@@ -1,11 +1,11 @@
 import type { Sequence } from '../../cache/sequence'
 import { devices } from '../../devices'
 import { AttentionError } from '../../errors'
+import type { ComputeDType } from '../../tensor/dtype'
 import { type FloatTensor, Tensor } from '../../tensor/tensor'
 import type { LayerShape } from '../presets'
 import { type Form, type LayerParts, disposeAll, groupedParts, latentParts, stockRows } from './layer-parts'
 import type { RandomSettings } from './random-tensors'
-import type { ComputeDType } from './request'
 
 export interface LayerSettings extends RandomSettings {
   readonly batch: number

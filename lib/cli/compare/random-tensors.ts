@@ -1,6 +1,6 @@
 import type { DeviceId } from '../../devices'
+import type { ComputeDType } from '../../tensor/dtype'
 import { type FloatTensor, Tensor } from '../../tensor/tensor'
-import type { ComputeDType } from './request'
 
 export interface RandomSettings {
   readonly device: DeviceId

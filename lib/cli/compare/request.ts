@@ -1,9 +1,7 @@
 import { ArgumentError } from '../../errors'
-import type { FloatDType } from '../../tensor/dtype'
+import type { ComputeDType } from '../../tensor/dtype'
 import { type Preset, type PresetName, defaultPreset, presets } from '../presets'
 import { type ShapeChanges, type Triple, tripleOf } from './triple'
-
-export type ComputeDType = Exclude<FloatDType, 'float8_e4m3'>
 
 /** The options of `compare` as commander parsed them. */
 export interface CompareOptions {

@@ -83,7 +83,7 @@ export interface CaseOptions {
 /** The options of a call that returns out and lse. */
 export function attentionOptions(options: CaseOptions): NativeAttentionOptions {
   const { causal = false, windowLeft = -1, softmaxScale = NaN, logitSoftcap = 0, alibiSlopes = null, sinks = null } = options
-  return [causal, windowLeft, -1, softmaxScale, logitSoftcap, alibiSlopes, sinks, true, null]
+  return [causal, windowLeft, -1, softmaxScale, logitSoftcap, alibiSlopes, sinks, true, null, null, null, null, -1]
 }
 
 /** What such a call returns. */

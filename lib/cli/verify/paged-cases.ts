@@ -19,7 +19,7 @@ export const pagedAppendCases: readonly Case[] = [{
     const slots = Int32Array.from([13, 2, -1, 7, 19, 0])
     const rows = content(91, slots.length * width, dtype)
     const pages = keep(invoke(() => zeroPages(dtype)))
-    invoke(() => { native.pagedAppend(keep(upload(dtype, [2, 3, heads, dim], rows)), pages, slots) })
+    invoke(() => { native.pagedAppend(keep(upload(dtype, [2, 3, heads, dim], rows)), pages, slots, null) })
     const expected = new Float64Array(numPages * pageSize * width)
     slots.forEach((slot, row) => {
       if (slot >= 0) expected.set(rows.subarray(row * width, (row + 1) * width), slot * width)

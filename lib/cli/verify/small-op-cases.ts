@@ -155,7 +155,7 @@ export const ropeAppendCases: readonly Case[] = [{
     const pages = keep(invoke(() => native.tensorZeros(device, dtypeCode(dtype), [numPages, pageSize, heads, width])))
     const options = nativeRopeOptions('config', { theta, interleaved: false }, width)
     const [rows, at] = [keep(upload(dtype, [1, slots.length, heads, width], x)), keep(upload('int32', [1, slots.length], positions))]
-    invoke(() => { native.ropeAppend(rows, pages, slots, at, ...options) })
+    invoke(() => { native.ropeAppend(rows, pages, slots, null, at, ...options) })
     const rotated = rotatedRows(x, positions, { heads, width, dim: width, theta, interleaved: false })
     const expected = new Float64Array(numPages * pageSize * heads * width)
     slots.forEach((slot, row) => {

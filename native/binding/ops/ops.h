@@ -15,6 +15,7 @@ void export_rope(Napi::Env env, Napi::Object exports);
 void export_rms_norm(Napi::Env env, Napi::Object exports);
 void export_linear(Napi::Env env, Napi::Object exports);
 void export_paged_kv(Napi::Env env, Napi::Object exports);
+void export_latent_rows(Napi::Env env, Napi::Object exports);
 void export_probe(Napi::Env env, Napi::Object exports);
 
 }  // namespace attn::binding

@@ -41,10 +41,9 @@ Napi::Value rope_(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value rope_append_(const Napi::CallbackInfo& info) {
-  const Args args(info, 4 + kRopeOptions);
-  HostInts slots = args.host_ints(2, "slots");
-  if (!slots) fail_argument(ErrorCode::kInvalidArgument, "slots", "an Int32Array", "null");
-  rope_append(args.tensor(0, "src"), args.tensor(1, "pages"), std::move(slots), args.optional_tensor(3, "positions"), rope_options(args, 4));
+  const Args args(info, 5 + kRopeOptions);
+  rope_append(args.tensor(0, "src"), args.tensor(1, "pages"), args.required_ints(2, "slots"), args.optional_tensor(3, "scales"),
+              args.optional_tensor(4, "positions"), rope_options(args, 5));
   return args.env().Undefined();
 }
 

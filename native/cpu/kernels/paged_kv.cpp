@@ -44,6 +44,11 @@ void append(const Kernel<AppendProblem>&, const AppendProblem& problem, Executio
   });
 }
 
+std::optional<std::string> reject_append(const Kernel<AppendProblem>&, const AppendProblem& problem) {
+  if (quantises(problem)) return "does not quantise to float8_e4m3 by scales";
+  return std::nullopt;
+}
+
 /// Page 0 of a cache as a tensor of its own.
 TensorView first_page(const TensorView& pages) {
   TensorView page = pages;
@@ -81,7 +86,7 @@ void gather(const Kernel<GatherProblem>&, const GatherProblem& problem, Executio
 
 void register_paged_kv_kernels() {
   register_kernel<AppendProblem>(
-      {.info = cpu_kernel("paged_append", "pagedAppend", "any", kFloatDTypes, "any"), .reject = accept<AppendProblem>, .run = append});
+      {.info = cpu_kernel("paged_append", "pagedAppend", "any", kFloatDTypes, "any"), .reject = reject_append, .run = append});
   register_kernel<PageCopyProblem>({.info = cpu_kernel("page_copy", "pageCopy", "any", kAllDTypes, "-"), .reject = accept<PageCopyProblem>, .run = copy_pages});
   register_kernel<GatherProblem>({.info = cpu_kernel("paged_gather", "pagedGather", "any", kAllDTypes, "-"), .reject = accept<GatherProblem>, .run = gather});
 }

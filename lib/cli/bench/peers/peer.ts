@@ -1,4 +1,4 @@
-import type { ComputeDType } from '../../compare/request'
+import type { ComputeDType } from '../../../tensor/dtype'
 import type { Spread } from '../../compare/report'
 
 export const peerNames = ['onnxruntime', 'torch'] as const

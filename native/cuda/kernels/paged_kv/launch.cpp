@@ -57,6 +57,11 @@ void append(const Kernel<AppendProblem>&, const AppendProblem& problem, Executio
   gpu.launch("paged_kv", kernel.c_str(), {static_cast<unsigned>(src.shape[0] * src.shape[1])}, kPagedThreads, 0, params);
 }
 
+std::optional<std::string> reject_append(const Kernel<AppendProblem>&, const AppendProblem& problem) {
+  if (quantises(problem)) return "does not quantise to float8_e4m3 by scales";
+  return std::nullopt;
+}
+
 std::size_t copy_workspace(const Kernel<PageCopyProblem>&, const PageCopyProblem& problem, int) { return problem.pairs->size() * sizeof(std::int32_t); }
 
 void copy_pages(const Kernel<PageCopyProblem>&, const PageCopyProblem& problem, Execution& execution) {
@@ -109,7 +114,7 @@ void gather(const Kernel<GatherProblem>&, const GatherProblem& problem, Executio
 
 void register_paged_kv_kernels() {
   register_kernel<AppendProblem>({.info = sm80_kernel("paged_append_plain", "pagedAppend", kFloatDTypes, "any"),
-                                  .reject = accept<AppendProblem>,
+                                  .reject = reject_append,
                                   .workspace = append_workspace,
                                   .run = append});
   register_kernel<PageCopyProblem>({.info = sm80_kernel("page_copy_plain", "pageCopy", kAllDTypes, "any"),
