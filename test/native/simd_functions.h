@@ -14,6 +14,7 @@ struct SimdFunctions {
   // Over `count` elements, a multiple of lanes.
   void (*widen)(DType dtype, const void* src, float* dst, std::int64_t count);
   void (*narrow)(DType dtype, const float* src, void* dst, std::int64_t count);
+  void (*widen_pairs)(const void* src, float* dst, std::int64_t count);  // of float8_e4m3, a multiple of 2 · lanes
   void (*exp)(const float* src, float* dst, std::int64_t count);
   void (*power_of_two)(const float* src, float* dst, std::int64_t count);
   void (*tanh)(const float* src, float* dst, std::int64_t count);

@@ -7,14 +7,14 @@ namespace attn::cpu::ATTN_ISA {
 namespace {
 
 void widen(DType dtype, const void* src, float* dst, std::int64_t count) {
-  with_dtype(dtype, [&](auto* typed) {
+  with_operand_dtype(dtype, [&](auto* typed) {
     const auto* from = static_cast<decltype(typed)>(src);
     for (std::int64_t i = 0; i < count; i += kLanes) store(dst + i, load(from + i));
   });
 }
 
 void narrow(DType dtype, const float* src, void* dst, std::int64_t count) {
-  with_dtype(dtype, [&](auto* typed) {
+  with_operand_dtype(dtype, [&](auto* typed) {
     auto* to = static_cast<ElementOf<decltype(typed)>*>(dst);
     for (std::int64_t i = 0; i < count; i += kLanes) store(to + i, load(src + i));
   });
@@ -52,6 +52,15 @@ void transpose_rows(const float* src, float* dst) {
   for (int i = 0; i < kLanes; ++i) store(dst + i * kLanes, rows[i]);
 }
 
+void widen_pairs(const void* src, float* dst, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 2 * kLanes) {
+    Vec pair[2];
+    load_pair(static_cast<const Float8*>(src) + i, pair);
+    store(dst + i, pair[0]);
+    store(dst + i + kLanes, pair[1]);
+  }
+}
+
 void copy_partial(DType dtype, const void* src, std::int64_t src_stride, void* dst, std::int64_t dst_stride, std::int64_t count) {
   with_dtype(dtype, [&](auto* typed) {
     const auto* from = static_cast<decltype(typed)>(src);
@@ -84,7 +93,7 @@ void softmax(float* row, std::int64_t count, float scale) {
   for (std::int64_t j = 0; j < count; j += kLanes) store(row + j, load(row + j) * factor);
 }
 
-constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen,          narrow,       exp_all, power_of_two_all, tanh_all,
+constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen, narrow, widen_pairs,       exp_all, power_of_two_all, tanh_all,
                                          add_lanes,     max_lanes, add_each,  transpose_rows, copy_partial, gemm,    softmax};
 
 }  // namespace

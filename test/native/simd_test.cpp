@@ -78,6 +78,32 @@ TEST(simd_narrows_as_convert_does) {
   }
 }
 
+TEST(simd_widens_every_float8) {
+  std::vector<std::uint8_t> all(256);
+  for (int i = 0; i < 256; ++i) all[i] = static_cast<std::uint8_t>(i);
+  std::vector<float> wide(256), pairs(256);
+  for (const SimdFunctions& f : usable_simd()) {
+    f.widen(DType::kFloat8E4M3, all.data(), wide.data(), 256);
+    f.widen_pairs(all.data(), pairs.data(), 256);
+    for (int i = 0; i < 256; ++i) {
+      // NaN may differ in its payload.
+      if (i % 128 == 127) CHECK(std::isnan(wide[i]) && std::signbit(wide[i]) == (i > 127));
+      if (i % 128 != 127) CHECK_EQUAL(bits(wide[i]), bits(e4m3_to_float(all[i])));
+      CHECK_EQUAL(bits(pairs[i]), bits(wide[i]));
+    }
+  }
+}
+
+TEST(simd_saturates_to_float8) {
+  const std::vector<float> values = many_floats();
+  const std::int64_t count = static_cast<std::int64_t>(values.size());
+  std::vector<std::uint8_t> narrow(values.size());
+  for (const SimdFunctions& f : usable_simd()) {
+    f.narrow(DType::kFloat8E4M3, values.data(), narrow.data(), count);
+    for (std::int64_t i = 0; i < count; ++i) CHECK_EQUAL(int{narrow[i]}, int{float_to_e4m3(std::isnan(values[i]) ? values[i] : std::clamp(values[i], -448.0f, 448.0f))});
+  }
+}
+
 TEST(simd_exp_within_two_ulps) {
   std::vector<float> x{0, -0.0f, INFINITY, -INFINITY, NAN, 88.7f, 88.72283f, 88.73f, 1e30f, -1e30f, -87.3f, 1e-30f, -1e-8f, 1, -1, 0.34657f};
   for (float v = -87.33f; v < 88.72f; v += 0.000731f) x.push_back(v);

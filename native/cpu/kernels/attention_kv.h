@@ -5,7 +5,15 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-ATTN_INLINE std::int64_t bytes_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
+ATTN_INLINE std::int64_t bytes_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : dtype == DType::kFloat8E4M3 ? 1 : 2; }
+
+/// Features of a latent that share a scale: LatentRow::kGroupDim.
+inline constexpr std::int64_t kScaledDim = 128;
+
+template <class T>
+inline constexpr bool kHasScales = false;
+template <>
+inline constexpr bool kHasScales<Float8> = true;
 
 /// The key or value rows of one head of one sequence.
 struct KvRows {
@@ -17,6 +25,7 @@ struct KvRows {
   std::int64_t dim_stride;
   int dim;
   DType dtype;
+  std::int64_t scales_at;  // bytes from a row to its scales, one float32 per kScaledDim features; 0: none
 
   ATTN_INLINE const std::byte* row(std::int64_t j) const {
     if (!pages) return base + j * row_bytes;
@@ -40,6 +49,7 @@ ATTN_INLINE KvRows kv_rows(const AttentionProblem& p, const SequenceSpan& s, con
   result.dim_stride = rows.dim_stride;
   result.dim = rows.dim;
   result.dtype = rows.dtype;
+  result.scales_at = p.latent_scales && rows.dtype == DType::kFloat8E4M3 ? reinterpret_cast<const std::byte*>(p.latent_scales) - rows.data : 0;
   return result;
 }
 
@@ -51,6 +61,16 @@ ATTN_INLINE Vec load_features(const std::byte* row, std::int64_t d, std::int64_t
   return load_partial(p, dim - d, dim_stride);
 }
 
+/// The same of a row whose features may have scales.
+template <class T>
+ATTN_INLINE Vec load_scaled(const KvRows& rows, const std::byte* row, std::int64_t d) {
+  const Vec v = load_features<T>(row, d, rows.dim, rows.dim_stride);
+  if constexpr (kHasScales<T>) {
+    if (rows.scales_at != 0) return v * reinterpret_cast<const float*>(row + rows.scales_at)[d / kScaledDim];
+  }
+  return v;
+}
+
 /// Width of a packed query row: one vector more than its features, since the last store of each part may run over.
 ATTN_INLINE std::int64_t query_stride(const AttentionProblem& p) { return round_up(p.head_dim_qk, kLanes) + kLanes; }
 
@@ -60,7 +80,7 @@ ATTN_INLINE void pack_queries(const AttentionTile& t, float* queries) {
   std::int64_t offset = 0;
   for (int part = 0; part < p.num_parts; ++part) {
     const HeadRows& q = p.q[part];
-    with_dtype(q.dtype, [&](auto* typed) {
+    with_operand_dtype(q.dtype, [&](auto* typed) {
       using T = ElementOf<decltype(typed)>;
       for (int r = 0; r < t.num_rows; ++r) {
         const std::int64_t row = t.row_begin + r;

@@ -194,7 +194,7 @@ void attention_rows(const AttentionTile& t) {
     pack_queries(head, queries + static_cast<std::int64_t>(h) * t.num_rows * query_stride(*t.problem));
   }
   const KeyRange keys = tile_keys(t);
-  with_dtype(t.problem->k[0].dtype, [&](auto* typed) {
+  with_operand_dtype(t.problem->k[0].dtype, [&](auto* typed) {
     using T = ElementOf<decltype(typed)>;
     for (std::int64_t r = 0; kDealt<T> && r < rows; ++r) deal_row(queries + r * query_stride(*t.problem), t.problem->head_dim_qk);
     const RowsTask<T> task(t, {queries, logits, logits + rows * kTileKv});

@@ -200,7 +200,12 @@ void write_lse(const AttentionProblem& p, const SequenceSpan& s, std::int64_t he
   if (p.lse) p.lse[s.lse_start + head * p.lse_head_stride + i] = value;
 }
 
-/// Adds the sink, normalises, converts. `accumulator` is overwritten where the row saw nothing.
+/// The factor of a head's values in float8_e4m3.
+float value_scale(const AttentionProblem& p, const SequenceSpan& s, std::int64_t head) {
+  return p.v_scales.data ? p.v_scales.data[s.index * p.v_scales.sequence_stride + head / p.group_size * p.v_scales.head_stride] : 1.0f;
+}
+
+/// Adds the sink, normalises, scales, converts. `accumulator` is overwritten where the row saw nothing.
 void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s, std::int64_t head, std::int64_t i, float* accumulator,
                 float max, float sum) {
   const float sink = p.sinks ? p.sinks[head * p.sinks_stride] : kNone;
@@ -212,7 +217,7 @@ void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, 
     const float top = sink > max ? sink : max;
     const float weight = max == kNone || max == top ? 1.0f : std::exp(max - top);  // max is -inf with a sum that is NaN
     const double total = static_cast<double>(sum) * weight + (p.sinks ? std::exp(static_cast<double>(sink) - top) : 0.0);
-    factor = static_cast<float>(weight / total);
+    factor = static_cast<float>(weight / total) * value_scale(p, s, head);
     if (p.lse) lse = static_cast<float>(top + std::log(total));
   }
   functions.write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);

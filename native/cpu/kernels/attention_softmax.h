@@ -1,10 +1,18 @@
 #pragma once
 // One row, one block of keys: raw dot products become probabilities, and the row's running maximum and sum move on.
-//   logit = scale · (q·k), then softcap · tanh(logit / softcap), then - slope · |distance|, then the masks
+//   logit = scale · (q·k), with the scales of float8_e4m3 in the scale, then softcap · tanh(logit / softcap), then - slope · |distance|, then the masks
 
 #include "cpu/kernels/attention_tile.h"
 
 namespace attn::cpu::ATTN_ISA {
+
+/// The factor of one kv head's products.
+ATTN_INLINE float logit_factor(const AttentionProblem& p, const SequenceSpan& s, std::int64_t kv_head) {
+  float factor = p.softmax_scale;
+  if (p.q_scales.data) factor *= p.q_scales.data[s.index * p.q_scales.sequence_stride + kv_head * p.q_scales.head_stride];
+  if (p.k_scales.data) factor *= p.k_scales.data[s.index * p.k_scales.sequence_stride + kv_head * p.k_scales.head_stride];
+  return factor;
+}
 
 struct LogitRow {
   float scale;
@@ -15,7 +23,8 @@ struct LogitRow {
 
 ATTN_INLINE LogitRow logit_row(const AttentionProblem& p, const SequenceSpan& s, std::int64_t query, std::int64_t head, std::int64_t block) {
   const float slope = p.alibi_slopes ? p.alibi_slopes[s.index * p.alibi_sequence_stride + head * p.alibi_head_stride] : 0.0f;
-  return {p.softmax_scale, p.logit_softcap, slope, static_cast<float>(query + s.kv_len - s.qo_len - block)};
+  const bool scaled = p.q_scales.data || p.k_scales.data;
+  return {scaled ? logit_factor(p, s, head / p.group_size) : p.softmax_scale, p.logit_softcap, slope, static_cast<float>(query + s.kv_len - s.qo_len - block)};
 }
 
 /// The rare options, out of the way of the common path: scales the products in place as well.
@@ -95,9 +104,10 @@ struct LogitScale {
   float natural;  // from a logit to the units of the lse
 };
 
-ATTN_INLINE LogitScale logit_scale(const AttentionProblem& p) {
-  const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(p.softmax_scale > 0);
-  const float natural = bent ? 1.0f : p.softmax_scale;
+ATTN_INLINE LogitScale logit_scale(const AttentionProblem& p, const SequenceSpan& s, std::int64_t kv_head) {
+  const float scale = logit_factor(p, s, kv_head);
+  const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(scale > 0);
+  const float natural = bent ? 1.0f : scale;
   return {bent, natural * 1.44269504f, natural};
 }
 

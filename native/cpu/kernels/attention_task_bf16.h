@@ -73,7 +73,7 @@ class Bf16Task {
         depth_(query_depth(p_)),
         stride_(accumulator_stride(p_)),
         value_panel_(shape.value_keys * kPanelCols),
-        scale_(logit_scale(p_)) {
+        scale_(logit_scale(p_, span_, t_.kv_head)) {
     for (int part = 0; part < p_.num_parts; ++part) k_[part] = kv_rows(p_, span_, p_.k[part], span_.k_start[part], t_.kv_head);
     v_ = p_.v_in_k ? k_[0] : kv_rows(p_, span_, p_.v, span_.v_start, t_.kv_head);
   }

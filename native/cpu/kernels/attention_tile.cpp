@@ -70,7 +70,7 @@ ATTN_INLINE float pack_rows(const KvRows& rows, std::int64_t first, std::int64_t
     for (std::int64_t d = 0; d < rows.dim; d += kLanes) {
       Vec v[kLanes];
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) v[i] = load_features<T>(row[i], d, rows.dim, rows.dim_stride);
+      for (int i = 0; i < kLanes; ++i) v[i] = load_scaled<T>(rows, row[i], d);
       if (d < value_dim) {
         float* dst = values + d / kGemmCols * value_panel + c * kGemmCols + d % kGemmCols;
 #pragma GCC unroll 16
@@ -99,7 +99,7 @@ template <bool kKeys>
 float pack(const KvRows& rows, std::int64_t first, std::int64_t lo, std::int64_t hi, float* keys, std::int64_t depth, std::int64_t offset, float* values,
            std::int64_t value_panel, std::int64_t value_dim) {
   float poison = 0;
-  with_dtype(rows.dtype, [&](auto* typed) {
+  with_operand_dtype(rows.dtype, [&](auto* typed) {
     using T = ElementOf<decltype(typed)>;
     poison = pack_rows<T, kKeys>(rows, first, lo, hi, keys, depth, offset, values, value_panel, value_dim);
   });
@@ -136,7 +136,7 @@ ATTN_INLINE KeyRange keys_of(const AttentionTile& t, std::int64_t block, KeyRang
 /// The packed block at `block`, whose keys [block_keys) some row sees, for the rows [first, end) of the tile.
 void add_block(const AttentionTile& t, const TileScratch& scratch, std::int64_t block, KeyRange block_keys, int first, int end, bool row_by_row) {
   const AttentionProblem& p = *t.problem;
-  const LogitScale scale = logit_scale(p);
+  const LogitScale scale = logit_scale(p, *t.sequence, t.kv_head);
   const std::int64_t depth = p.head_dim_qk, stride = accumulator_stride(p), q_stride = query_stride(p);
   const std::int64_t lo = block_keys.begin, hi = block_keys.end, col = lo / kGemmCols * kGemmCols;
   const std::int64_t value_panel = scratch.block_keys * kGemmCols;
@@ -216,7 +216,7 @@ void attention_tile(const AttentionTile& t) {
       add_block(t, scratch, block, seen, first, end, row_by_row);
     }
   }
-  const float natural = logit_scale(p).natural;
+  const float natural = logit_scale(p, s, t.kv_head).natural;
   for (int r = 0; r < t.num_rows; ++r) t.max[r] *= natural;
 }
 

@@ -4,26 +4,34 @@
 
 #include "core/registry.h"
 #include "cpu/kernels/copy_plan.h"
-#include "cpu/kernels/row_copier.h"
+#include "cpu/kernels/quantiser.h"
 #include "cpu/kernels/register_ops.h"
+#include "cpu/kernels/row_copier.h"
+#include "cpu/kernels/row_tasks.h"
 
 namespace attn::cpu {
 namespace {
 
-constexpr std::int64_t kTaskElements = 1 << 15;
-
-/// Rows of a tensor that move as tasks of about the same size.
-std::int64_t rows_per_task(std::int64_t width) { return std::max<std::int64_t>(1, kTaskElements / std::max<std::int64_t>(width, 1)); }
-
-template <class Fn>
-void for_rows(Execution& execution, std::int64_t rows, std::int64_t width, Fn&& fn) {
-  const std::int64_t step = rows_per_task(width);
-  execution.parallel_for((rows + step - 1) / step, [&](std::int64_t task, int) {
-    for (std::int64_t row = task * step; row < std::min((task + 1) * step, rows); ++row) fn(row);
+/// Into float8_e4m3: heads have scales of their own.
+void append_quantised(const AppendProblem& problem, Execution& execution) {
+  const TensorView &src = problem.src, &pages = problem.pages;
+  const Quantiser quantise(src.dtype);
+  const std::int64_t new_len = src.shape[1], page_size = pages.shape[1], heads = src.shape[2], dim = src.shape[3];
+  for_rows(execution, src.shape[0] * new_len, heads * dim, [&](std::int64_t row) {
+    const std::int64_t slot = (*problem.slots)[static_cast<std::size_t>(row)];
+    if (slot < 0) return;
+    const std::int64_t from = row / new_len * src.strides[0] + row % new_len * src.strides[1];
+    const std::int64_t to = slot / page_size * pages.strides[0] + slot % page_size * pages.strides[1];
+    for (std::int64_t head = 0; head < heads; ++head) {
+      const float scale = problem.scales ? problem.scales[head * problem.scales_stride] : 1.0f;
+      quantise(src.data + (from + head * src.strides[2]) * dtype_size(src.dtype), src.strides[3], scale, pages.data + to + head * pages.strides[2],
+               pages.strides[3], dim);
+    }
   });
 }
 
 void append(const Kernel<AppendProblem>&, const AppendProblem& problem, Execution& execution) {
+  if (quantises(problem)) return append_quantised(problem, execution);
   const TensorView &src = problem.src, &pages = problem.pages;
   const RowCopier copier(src.dtype, pages.dtype);
   const std::int64_t new_len = src.shape[1], page_size = pages.shape[1];
@@ -42,11 +50,6 @@ void append(const Kernel<AppendProblem>&, const AppendProblem& problem, Executio
              pages.data + (to + head * pages.strides[2]) * dtype_size(pages.dtype), pages.strides[3], dim);
     }
   });
-}
-
-std::optional<std::string> reject_append(const Kernel<AppendProblem>&, const AppendProblem& problem) {
-  if (quantises(problem)) return "does not quantise to float8_e4m3 by scales";
-  return std::nullopt;
 }
 
 /// Page 0 of a cache as a tensor of its own.
@@ -86,7 +89,7 @@ void gather(const Kernel<GatherProblem>&, const GatherProblem& problem, Executio
 
 void register_paged_kv_kernels() {
   register_kernel<AppendProblem>(
-      {.info = cpu_kernel("paged_append", "pagedAppend", "any", kFloatDTypes, "any"), .reject = reject_append, .run = append});
+      {.info = cpu_kernel("paged_append", "pagedAppend", "any", kFloatDTypes, "any"), .reject = accept<AppendProblem>, .run = append});
   register_kernel<PageCopyProblem>({.info = cpu_kernel("page_copy", "pageCopy", "any", kAllDTypes, "-"), .reject = accept<PageCopyProblem>, .run = copy_pages});
   register_kernel<GatherProblem>({.info = cpu_kernel("paged_gather", "pagedGather", "any", kAllDTypes, "-"), .reject = accept<GatherProblem>, .run = gather});
 }

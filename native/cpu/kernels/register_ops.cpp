@@ -11,6 +11,7 @@ void register_op_kernels() {
   register_copy_kernels();
   register_randn_kernels();
   register_paged_kv_kernels();
+  register_latent_row_kernels();
   register_probes();
 }
 

@@ -17,7 +17,8 @@ namespace attn::cpu::ATTN_ISA {
 ATTN_INLINE __m128i load_bits(const void* p) { return _mm_loadu_si128(static_cast<const __m128i_u*>(p)); }
 ATTN_INLINE void store_bits(void* p, __m128i bits) { _mm_storeu_si128(static_cast<__m128i_u*>(p), bits); }
 
-ATTN_INLINE Vec load(const Half* p) { return (Vec)_mm256_cvtph_ps(load_bits(p)); }
+ATTN_INLINE Vec widen_halves(ShortVec halves) { return (Vec)_mm256_cvtph_ps((__m128i)halves); }
+ATTN_INLINE Vec load(const Half* p) { return widen_halves((ShortVec)load_bits(p)); }
 ATTN_INLINE void store(Half* p, Vec v) { store_bits(p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
 
 ATTN_INLINE Vec load(const BFloat* p) { return (Vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_bits(p)), 16); }

@@ -17,7 +17,8 @@ namespace attn::cpu::ATTN_ISA {
 ATTN_INLINE __m256i load_bits(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i_u*>(p)); }
 ATTN_INLINE void store_bits(void* p, __m256i bits) { _mm256_storeu_si256(static_cast<__m256i_u*>(p), bits); }
 
-ATTN_INLINE Vec load(const Half* p) { return (Vec)_mm512_maskz_cvtph_ps(0xffff, load_bits(p)); }
+ATTN_INLINE Vec widen_halves(ShortVec halves) { return (Vec)_mm512_maskz_cvtph_ps(0xffff, (__m256i)halves); }
+ATTN_INLINE Vec load(const Half* p) { return widen_halves((ShortVec)load_bits(p)); }
 ATTN_INLINE void store(Half* p, Vec v) { store_bits(p, _mm512_maskz_cvtps_ph(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
 
 ATTN_INLINE Vec load(const BFloat* p) { return (Vec)_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, load_bits(p)), 16); }

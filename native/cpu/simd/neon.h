@@ -21,7 +21,8 @@ ATTN_INLINE uint16x4_t load_bits(const void* p) {
 }
 ATTN_INLINE void store_bits(void* p, uint16x4_t bits) { __builtin_memcpy(p, &bits, sizeof bits); }
 
-ATTN_INLINE Vec load(const Half* p) { return (Vec)vcvt_f32_f16(vreinterpret_f16_u16(load_bits(p))); }
+ATTN_INLINE Vec widen_halves(ShortVec halves) { return (Vec)vcvt_f32_f16(vreinterpret_f16_u16((uint16x4_t)halves)); }
+ATTN_INLINE Vec load(const Half* p) { return widen_halves((ShortVec)load_bits(p)); }
 ATTN_INLINE void store(Half* p, Vec v) { store_bits(p, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)v))); }
 
 ATTN_INLINE Vec load(const BFloat* p) { return (Vec)vshll_n_u16(load_bits(p), 16); }

@@ -13,6 +13,8 @@ namespace attn::cpu::ATTN_ISA {
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef std::int32_t IntVec __attribute__((vector_size(4 * kLanes)));
 typedef std::uint32_t BitVec __attribute__((vector_size(4 * kLanes)));
+typedef std::uint16_t ShortVec __attribute__((vector_size(2 * kLanes)));
+typedef std::uint8_t ByteVec __attribute__((vector_size(kLanes)));
 
 /// Storage of the narrow float types.
 struct Half {
@@ -20,6 +22,9 @@ struct Half {
 };
 struct BFloat {
   std::uint16_t bits;
+};
+struct Float8 {  // e4m3
+  std::uint8_t bits;
 };
 
 ATTN_INLINE constexpr std::int64_t min_of(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
@@ -32,7 +37,7 @@ ATTN_INLINE BitVec broadcast(std::uint32_t x) { return x - BitVec{}; }
 ATTN_INLINE BitVec bits_of(Vec v) { return reinterpret_cast<BitVec>(v); }
 ATTN_INLINE Vec vec_of(BitVec v) { return reinterpret_cast<Vec>(v); }
 
-// Loads and stores need no alignment. Those of Half and BFloat are in simd/<isa>.h or vec_half.h.
+// Loads and stores need no alignment. Those of Half and BFloat are in simd/<isa>.h or vec_half.h, of Float8 in vec_float8.h.
 ATTN_INLINE Vec load(const float* p) {
   Vec v;
   __builtin_memcpy(&v, p, sizeof v);

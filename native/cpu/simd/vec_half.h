@@ -6,8 +6,6 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-typedef std::uint16_t ShortVec __attribute__((vector_size(2 * kLanes)));
-
 ATTN_INLINE BitVec load_bits(const void* p) {
   ShortVec v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -21,8 +19,8 @@ ATTN_INLINE void store_bits(void* p, BitVec bits) {
 ATTN_INLINE Vec load(const BFloat* p) { return vec_of(load_bits(p) << 16); }
 ATTN_INLINE void store(BFloat* p, Vec v) { store_bits(p, bfloat_bits(v)); }
 
-ATTN_INLINE Vec load(const Half* p) {
-  const BitVec half = load_bits(p);
+ATTN_INLINE Vec widen_halves(ShortVec halves) {
+  const BitVec half = __builtin_convertvector(halves, BitVec);
   const BitVec sign = (half & 0x8000u) << 16;
   const BitVec shifted = (half & 0x7fffu) << 13;
   // Moving the exponent by a multiplication makes subnormals exact as well.
@@ -30,6 +28,11 @@ ATTN_INLINE Vec load(const Half* p) {
   const BitVec quiet = (half & 0x3ffu) != 0u ? broadcast(0x400000u) : BitVec{};
   const BitVec special = shifted | 0x7f800000u | quiet;
   return vec_of(sign | ((half & 0x7c00u) == 0x7c00u ? special : finite));
+}
+ATTN_INLINE Vec load(const Half* p) {
+  ShortVec halves;
+  __builtin_memcpy(&halves, p, sizeof halves);
+  return widen_halves(halves);
 }
 
 ATTN_INLINE void store(Half* p, Vec v) {

@@ -2,7 +2,7 @@
 // Rows of any compute dtype, whole or in part: what kernels use at the end of a row and where features are not adjacent.
 
 #include "core/dtype.h"
-#include "cpu/simd/vec.h"
+#include "cpu/simd/vec_float8.h"
 
 namespace attn::cpu::ATTN_ISA {
 
@@ -76,6 +76,13 @@ ATTN_INLINE void with_dtype(DType dtype, Fn&& fn) {
     case DType::kBFloat16: return fn(static_cast<const BFloat*>(nullptr));
     default: return fn(static_cast<const float*>(nullptr));
   }
+}
+
+/// The same with float8_e4m3, which attention's operands may have.
+template <class Fn>
+ATTN_INLINE void with_operand_dtype(DType dtype, Fn&& fn) {
+  if (dtype == DType::kFloat8E4M3) return fn(static_cast<const Float8*>(nullptr));
+  with_dtype(dtype, fn);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

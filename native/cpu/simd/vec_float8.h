@@ -1,0 +1,52 @@
+#pragma once
+// float8_e4m3 to and from vectors of float32, exact and as core/convert.h has it, but that stores saturate. Needs the
+// conversions of halves of simd/<isa>.h or vec_half.h.
+
+#include "cpu/simd/vec.h"
+
+namespace attn::cpu::ATTN_ISA {
+
+// Of two vectors.
+typedef std::uint8_t BytePairVec __attribute__((vector_size(2 * kLanes)));
+typedef std::uint16_t ShortPairVec __attribute__((vector_size(4 * kLanes)));
+
+/// Moved into the fields of a half, the bits stand for a number 2^8 times as small, subnormal or not; only NaN (0x7f) needs another exponent.
+template <class Shorts>
+ATTN_INLINE Shorts half_bits_of(Shorts codes) {
+  const Shorts magnitude = (codes & 0x7f) << 7;
+  const Shorts nan = (magnitude + 0x80) & 0x4000;  // 0x7f alone carries so far
+  return ((codes & 0x80) << 8) | magnitude | nan;
+}
+
+ATTN_INLINE Vec load(const Float8* p) {
+  ByteVec codes;
+  __builtin_memcpy(&codes, p, sizeof codes);
+  return widen_halves(half_bits_of(__builtin_convertvector(codes, ShortVec))) * 0x1p8f;
+}
+
+/// Two vectors at once: half of the instructions on bits.
+ATTN_INLINE void load_pair(const Float8* p, Vec (&pair)[2]) {
+  BytePairVec codes;
+  __builtin_memcpy(&codes, p, sizeof codes);
+  const ShortPairVec halves = half_bits_of(__builtin_convertvector(codes, ShortPairVec));
+  ShortVec part[2];
+  __builtin_memcpy(part, &halves, sizeof halves);
+  pair[0] = widen_halves(part[0]) * 0x1p8f;
+  pair[1] = widen_halves(part[1]) * 0x1p8f;
+}
+
+/// Rounds to nearest even; beyond ±448 it is ±448. NaN stays NaN.
+ATTN_INLINE void store(Float8* p, Vec v) {
+  const BitVec bits = bits_of(v);
+  const BitVec all = bits & 0x7fffffffu;
+  const BitVec magnitude = vec_of(all) > 448.0f ? broadcast(0x43e00000u) : all;  // NaN compares false
+  const BitVec normal = (magnitude + 0x7ffffu + ((magnitude >> 20) & 1u) - 0x3c000000u) >> 20;
+  // Below 2^-6, adding 2^14 leaves the rounded multiple of 2^-9 in the low mantissa bits.
+  const BitVec small = bits_of(vec_of(magnitude) + 0x1p14f) - 0x46800000u;
+  BitVec code = magnitude < 0x3c800000u ? small : normal;
+  code = v == v ? code : broadcast(0x7fu);
+  const ByteVec bytes = __builtin_convertvector(code | ((bits >> 24) & 0x80u), ByteVec);
+  __builtin_memcpy(p, &bytes, sizeof bytes);
+}
+
+}  // namespace attn::cpu::ATTN_ISA
