@@ -198,9 +198,10 @@ describe.each(testDevices)('PagedKvCache on %s', (device) => {
     [{ numKvHeads: -1 }, argumentError('options.numKvHeads', 'an integer from 1 to 2147483647', '-1')],
     [{ headDimQk: undefined }, argumentError('options.headDimQk', 'an integer from 1 to 2147483647', 'undefined')],
     [{ headDimVo: 0 }, argumentError('options.headDimVo', 'an integer from 1 to 2147483647', '0')],
-    [{ dtype: 'float8_e4m3' }, argumentError('options.dtype', "'float32' or 'float16' or 'bfloat16'", "'float8_e4m3'")],
+    [{ dtype: 'int32' as never }, argumentError('options.dtype', "'float32' or 'float16' or 'bfloat16' or 'float8_e4m3'", "'int32'")],
     [{ device: 'gpu' }, argumentError('options.device', "'cpu', 'cuda' or 'cuda:<n>'", "'gpu'")],
-    [{ pages: 4 }, argumentError('options', 'options among numPages, pageSize, numKvHeads, headDimQk, headDimVo, dtype, device', "unknown option 'pages'")],
+    [{ pages: 4 }, argumentError('options', 'options among numPages, pageSize, numKvHeads, headDimQk, headDimVo, dtype, keyScales, valueScales, device',
+      "unknown option 'pages'")],
   ])('options %j are refused', (options, expected) => {
     expectError(() => new PagedKvCache({ numPages: 8, pageSize: 4, ...dims, device, ...options } as ConstructorParameters<typeof PagedKvCache>[0]), expected)
   })
