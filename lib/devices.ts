@@ -1,6 +1,6 @@
 import { checkInteger, checkOneOf, fail } from './check'
 import { DeviceError, UnsupportedError } from './errors'
-import { invoke, native } from './native'
+import { invoke, native, whenRun } from './native'
 
 export type DeviceType = 'cpu' | 'cuda'
 /** 'cuda' means 'cuda:0'. */
@@ -82,7 +82,7 @@ export const devices = {
   /** Resolves when all work enqueued so far has run; rejects with the first DeviceError since the last synchronize. */
   async synchronize(id: DeviceId = 'cpu'): Promise<void> {
     const device = checkDevice('id', id)
-    throwFailure(device, await invoke(() => native.synchronize(device)))
+    throwFailure(device, await whenRun(invoke(() => native.synchronize(device))))
   },
 
   /** Live tensors and bytes owned by this process on the device: what a leak test reads. */

@@ -1,5 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { setImmediate } from 'node:timers'
 import type { DeviceId } from './devices'
 import { ArgumentError, AttentionError, DeviceError, ResourceError, UnsupportedError, type ErrorCode } from './errors'
 
@@ -58,7 +60,11 @@ export interface Addon {
   deviceMemory(device: string): { tensors: number; bytes: number; peakBytes: number }
   setNumThreads(count: number): void
   numThreads(): number
-  synchronize(device: string): Promise<string>
+  /** The text of the first failure of earlier work, empty when there was none; at once where all of it has run. */
+  synchronize(device: string): Promise<string> | string
+  /** [1]: becomes 1 when an op of this thread was put off, until somebody waits for it or offer() is called. */
+  putOff(): Int32Array
+  offer(): void
   synchronizeSync(device: string): string
   kernels(): NativeKernel[]
   /** Only this kernel may run for its op; '' lets every kernel run again. */
@@ -74,10 +80,10 @@ export interface Addon {
   /** A packed copy on a device. */
   tensorTo(tensor: TensorHandle, device: string): TensorHandle
   tensorDispose(tensor: TensorHandle): void
-  /** Copies run on the queue. The text is the first failure of earlier work, empty when there was none. */
-  readNumbers(tensor: TensorHandle, into: Float32Array | Int32Array): Promise<string>
+  /** Copies run on the queue. The text is the first failure of earlier work, empty when there was none; at once where all of it has run. */
+  readNumbers(tensor: TensorHandle, into: Float32Array | Int32Array): Promise<string> | string
   readNumbersSync(tensor: TensorHandle, into: Float32Array | Int32Array): string
-  readBits(tensor: TensorHandle, into: Bits): Promise<string>
+  readBits(tensor: TensorHandle, into: Bits): Promise<string> | string
   randn(device: string, dtype: number, shape: readonly number[], seed: number): TensorHandle
   /** dst = src, converting; same shape. */
   copy(src: TensorHandle, dst: TensorHandle): void
@@ -160,13 +166,42 @@ const root = join(__dirname, '..')
 
 export const native: Addon = load()
 
+const putOff = native.putOff()
+
 /** Calls the addon; what it throws becomes an error class of this realm. */
 export function invoke<T>(call: () => T): T {
   try {
     return call()
   } catch (error) {
     throw toAttentionError(error)
+  } finally {
+    if (putOff[0] !== 0) {
+      putOff[0] = 0
+      beginTurn()
+    }
   }
+}
+
+/** Work that its caller waits for right away is done right away; so long after a turn of the event loop began to do so, the next turn comes first. */
+const mostTurnMs = 0.05
+let turnBegan: number | undefined
+
+/** What was put off and that nobody waits for in this turn of the event loop goes to other threads. */
+function beginTurn(): void {
+  if (turnBegan !== undefined) return
+  turnBegan = performance.now()
+  setImmediate(() => {
+    turnBegan = undefined
+    native.offer()
+  }).unref()
+}
+
+/** What the addon says when all has run. Where it has said so already, timers and sockets get their turns between many such calls all the same. */
+export async function whenRun(said: Promise<string> | string): Promise<string> {
+  if (typeof said !== 'string') return said
+  beginTurn()
+  if (performance.now() - turnBegan! > mostTurnMs) await new Promise((resolve) => setImmediate(resolve))
+  return said
 }
 
 interface NativeError {

@@ -2,7 +2,7 @@ import { markAsUntransferable } from 'node:worker_threads'
 import { checkInteger, checkOptions, fail } from '../check'
 import { checkDevice, throwFailure, type DeviceId } from '../devices'
 import { ArgumentError } from '../errors'
-import { invoke, native, type TensorHandle } from '../native'
+import { invoke, native, whenRun, type TensorHandle } from '../native'
 import { bytesPerElement, checkDType, dtypeCode, hostArray, hostArrayName, isHostArray, type DType, type DTypeMap, type FloatDType } from './dtype'
 import { checkShape, packedStrides, reshapedStrides, shapeText, sizeOf, type Shape } from './shape'
 
@@ -202,7 +202,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   async read(): Promise<Float32Array | Int32Array> {
     const { handle, device } = this.#live()
     const into = this.#hostNumbers()
-    throwFailure(device, await invoke(() => native.readNumbers(handle, into)))
+    throwFailure(device, await whenRun(invoke(() => native.readNumbers(handle, into))))
     return into
   }
 
@@ -218,7 +218,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   async readBits(): Promise<DTypeMap[D]> {
     const { handle, device } = this.#live()
     const into = hostArray(this.dtype, this.size)
-    throwFailure(device, await invoke(() => native.readBits(handle, into)))
+    throwFailure(device, await whenRun(invoke(() => native.readBits(handle, into))))
     return into
   }
 

@@ -24,6 +24,7 @@ void JsThread::end(void* self) {
   auto* held = static_cast<std::shared_ptr<JsThread>*>(self);
   JsThread& thread = **held;
   thread.cancel_->store(true);
+  current_put_off() = nullptr;
   {
     std::lock_guard lock(thread.mutex_);
     thread.closed_ = true;
@@ -74,7 +75,11 @@ void JsThread::let_go() {
 
 Environment& environment_of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-void set_up_environment(Napi::Env env) { env.SetInstanceData(new Environment{JsThread::create(env)}); }
+void set_up_environment(Napi::Env env) {
+  Napi::Int32Array put_off = Napi::Int32Array::New(env, 1);
+  current_put_off() = put_off.Data();
+  env.SetInstanceData(new Environment{JsThread::create(env), Napi::Persistent(put_off)});
+}
 
 Napi::Value promise_after_queue(Napi::Env env, Backend& backend, Napi::Value hold, bool clear_failure,
                                 std::function<Napi::Value(Napi::Env, const std::string&)> finish) {
@@ -104,6 +109,12 @@ Napi::Value promise_after_queue(Napi::Env env, Backend& backend, Napi::Value hol
     });
   });
   return promise;
+}
+
+Napi::Value failure_after_queue(Napi::Env env, Backend& backend, Napi::Value hold, bool clear_failure) {
+  if (backend.finish_put_off()) return Napi::String::New(env, backend.failure(clear_failure));
+  return promise_after_queue(env, backend, hold, clear_failure,
+                             [](Napi::Env env, const std::string& failure) -> Napi::Value { return Napi::String::New(env, failure); });
 }
 
 }  // namespace attn::binding

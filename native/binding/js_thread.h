@@ -52,6 +52,7 @@ class JsThread : public std::enable_shared_from_this<JsThread> {
 /// What one environment (the main thread's or a worker's) owns of the addon.
 struct Environment {
   std::shared_ptr<JsThread> thread;
+  Napi::Reference<Napi::Int32Array> put_off;  // [1], what current_put_off() points to on this thread
 };
 Environment& environment_of(Napi::Env env);
 void set_up_environment(Napi::Env env);
@@ -60,5 +61,7 @@ void set_up_environment(Napi::Env env);
 /// then; `finish` makes the value it resolves with from the device's failure text ('' when there is none).
 Napi::Value promise_after_queue(Napi::Env env, Backend& backend, Napi::Value hold, bool clear_failure,
                                 std::function<Napi::Value(Napi::Env, const std::string& failure)> finish);
+/// The device's failure text once all enqueued so far has run: as a text where that is now, else as such a promise.
+Napi::Value failure_after_queue(Napi::Env env, Backend& backend, Napi::Value hold, bool clear_failure);
 
 }  // namespace attn::binding

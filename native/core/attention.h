@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/work_size.h"
 
 namespace attn {
 
@@ -86,6 +87,13 @@ struct AttentionProblem {
   std::int64_t alibi_head_stride = 1;
   const float* sinks = nullptr;  // [num_qo_heads]
   std::int64_t sinks_stride = 1;
+
+  /// As if every row of every sequence saw all keys of the longest.
+  WorkSize work_size() const {
+    const double rows = static_cast<double>(batch * qo_len * num_qo_heads), keys = static_cast<double>(kv_len), dims = head_dim_qk + head_dim_vo;
+    const double kv_bytes = static_cast<double>(batch * num_kv_heads) * keys * (v_in_k ? head_dim_qk : dims) * static_cast<double>(dtype_size(k[0].dtype));
+    return {2 * rows * keys * (dims + 8), kv_bytes + rows * dims * static_cast<double>(dtype_size(out.dtype))};
+  }
 };
 
 /// The same facts for MLA's latent attention (v_in_k, one kv head): a type of its own, so that it has kernel rows of its own.

@@ -87,6 +87,11 @@ ErrorCode unavailable_code(Device device) {
   return s.refusal.code;
 }
 
+std::int32_t*& current_put_off() {
+  static thread_local std::int32_t* put_off = nullptr;
+  return put_off;
+}
+
 CancelFlag& current_cancel_flag() {
   static thread_local CancelFlag flag = std::make_shared<std::atomic<bool>>(false);
   return flag;

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/execution.h"
 #include "core/tensor_view.h"
+#include "core/work_size.h"
 
 namespace attn {
 
@@ -54,6 +55,15 @@ class Backend {
   /// Work for the in-order queue; returns its number. `workspace_bytes` are provided in Execution::workspace while it runs
   /// on `threads` threads. What `work` captured is destroyed before the next item starts. What it throws is a failure.
   virtual std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) = 0;
+  /// The same for work of a known size: where this thread is an event loop's (current_put_off), small work may be put off until somebody waits
+  /// for it, more of it has gathered, or offer().
+  virtual std::uint64_t enqueue_sized(const WorkSize&, std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) {
+    return enqueue(workspace_bytes, threads, std::move(cancel), std::move(work));
+  }
+  /// Has all work started that was put off.
+  virtual void offer() {}
+  /// Runs what was put off on the calling thread, which takes some ten microseconds at most. True when all enqueued so far has run.
+  virtual bool finish_put_off() { return false; }
   /// Calls `then`, on some thread, when all enqueued so far has run; never once `cancel` is set.
   virtual void when_reached(CancelFlag cancel, std::function<void()> then) = 0;
   /// The number of the last item enqueued so far.
@@ -93,6 +103,10 @@ struct DeviceOpener {
   std::function<Backend*(int index, Refusal& refusal)> open;
 };
 void provide_backends_when_asked(DeviceType type, DeviceOpener opener);
+
+/// For the thread of an event loop, which sees to it that offer() is called soon after this has become 1: when work enqueued from the thread was put
+/// off. Null on other threads, whose work is never put off.
+std::int32_t*& current_put_off();
 
 /// The cancel flag for work enqueued from this thread (each worker thread's environment has its own).
 CancelFlag& current_cancel_flag();

@@ -31,11 +31,14 @@ class EnqueuedCall {
     const Kernel<Problem>* kernel = &kernel_;  // registry rows live as long as the process
     const int threads = backend_.num_threads();
     const std::int64_t bytes = static_cast<std::int64_t>(workspace(problem, threads));
-    backend_.enqueue(bytes, threads, current_cancel_flag(),
-                     QueuedWork{[kernel, problem = std::move(problem), keep = HeldStorages(std::move(keep)), host = std::move(host)](Execution& execution) {
-                       kernel->run(*kernel, problem, execution);
-                       count_run(kernel->info.name);
-                     }});
+    WorkSize size;
+    if constexpr (requires { problem.work_size(); }) size = problem.work_size();
+    backend_.enqueue_sized(
+        size, bytes, threads, current_cancel_flag(),
+        QueuedWork{[kernel, problem = std::move(problem), keep = HeldStorages(std::move(keep)), host = std::move(host)](Execution& execution) {
+          kernel->run(*kernel, problem, execution);
+          count_run(kernel->info.name);
+        }});
   }
 
  private:

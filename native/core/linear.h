@@ -19,6 +19,11 @@ struct LinearProblem {
   } x, weight, y;                                   // weight: [out_features, in_features] per batch
   const std::byte* bias = nullptr;                  // [out_features] or null
   DType bias_dtype = DType::kFloat32;
+
+  WorkSize work_size() const {
+    const double in = static_cast<double>(batch * in_features), out = static_cast<double>(out_features), all_rows = static_cast<double>(rows);
+    return {2 * all_rows * in * out, in * (out * static_cast<double>(dtype_size(weight.dtype)) + all_rows * static_cast<double>(dtype_size(x.dtype)))};
+  }
 };
 
 /// x [.., in] · weight [out, in] (+ bias [out]) -> [.., out] in x's dtype. Compute dtypes in any mix.

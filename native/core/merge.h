@@ -18,6 +18,11 @@ struct MergeProblem {
   std::vector<State, WorkAllocator<State>> states;
   State result;
   std::int64_t batch = 0, len = 0, heads = 0, dim = 0;  // packed rows are a batch of 1
+
+  WorkSize work_size() const {
+    const double numbers = static_cast<double>(batch * len * heads) * static_cast<double>(dim + 32);  // an exponential a row
+    return {4 * numbers * static_cast<double>(states.size()), 4 * numbers * static_cast<double>(states.size() + 1)};
+  }
 };
 
 struct MergedState {

@@ -18,6 +18,8 @@ struct AppendProblem {
   // ±448 (infinities too) ±448; NaN stays NaN. [heads] float32 on the device; null: every scale is 1, and the rest holds.
   const float* scales = nullptr;
   std::int64_t scales_stride = 1;
+
+  WorkSize work_size() const { return elementwise_size(src, src, 1); }
 };
 /// Whether the rows are quantised so: a kernel that does not must turn the problem down.
 bool quantises(const AppendProblem& problem);

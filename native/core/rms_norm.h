@@ -14,6 +14,8 @@ struct RmsNormProblem {
   TensorView weight;  // [width], stride 1
   std::int64_t rows = 0, width = 0;
   float eps = 0;
+
+  WorkSize work_size() const { return elementwise_size(x, y, 8); }
 };
 
 /// x [.., width], weight [width] -> [.., width] in x's dtype. `out` may be x itself.

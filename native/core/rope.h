@@ -20,12 +20,21 @@ struct RopeProblem {
   bool interleaved = false;                                        // pairs (2i, 2i + 1), otherwise (i, i + dim / 2)
   std::shared_ptr<const std::vector<double>> inverse_frequencies;  // [dim / 2], scaling applied
   double magnitude = 1;                                            // on cos and sin (YaRN)
+
+  /// Sines and cosines, once a row, take as long as the rest of many heads.
+  WorkSize work_size() const {
+    WorkSize size = elementwise_size(x, x, 8);
+    size.operations += 200.0 * dim * static_cast<double>(x.shape[0] * x.shape[1]);
+    return size;
+  }
 };
 
 /// Rotates rows and stores each in its slot of a cache's pages: rope and then pagedAppend, the same bits, in one pass over the rows.
 struct RopeAppendProblem {
   RopeProblem rope;  // y: pages [num_pages, page_size, heads, width] of the dtype of x
   HostInts slots;    // [batch · len]: page · page_size + offset, -1 skips a row
+
+  WorkSize work_size() const { return rope.work_size(); }
 };
 
 enum class RopeScaling { kNone, kLinear, kLlama3, kYarn };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/dtype.h"
+#include "core/work_size.h"
 
 namespace attn {
 
@@ -48,6 +49,12 @@ struct TensorView {
     return true;
   }
 };
+
+/// Of an op that reads one tensor and writes another, with so many operations for each element that it writes.
+inline WorkSize elementwise_size(const TensorView& from, const TensorView& to, int operations) {
+  const double size = static_cast<double>(to.size());
+  return {size * operations, size * static_cast<double>(dtype_size(from.dtype) + dtype_size(to.dtype))};
+}
 
 /// "[2, 3, 4]"
 inline std::string shape_text(const TensorView& view) {

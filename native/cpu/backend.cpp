@@ -1,5 +1,6 @@
 #include "cpu/backend.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
@@ -30,6 +31,16 @@ std::string processor_name() {
     std::fclose(file);
   }
   return name;
+}
+
+/// About what one thread takes for it, with data from a cache.
+double nanoseconds_of(const WorkSize& size) {
+  static const double operations_per_ns = [] {
+    const std::string isa = isa_in_use();
+    return isa == "baseline" || isa == "neon" ? 10 : isa == "avx2" ? 40 : 80;
+  }();
+  constexpr double kBytesPerNs = 16, kLeast = 300;
+  return kLeast + std::max(size.operations / operations_per_ns, size.bytes / kBytesPerNs);
 }
 
 class CpuBackend : public Backend {
@@ -65,6 +76,13 @@ class CpuBackend : public Backend {
   std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) override {
     return queue_.enqueue(workspace_bytes, threads, std::move(cancel), std::move(work));
   }
+  std::uint64_t enqueue_sized(const WorkSize& size, std::int64_t workspace_bytes, int threads, CancelFlag cancel,
+                              std::function<void(Execution&)> work) override {
+    std::int32_t* put_off = current_put_off();
+    return queue_.enqueue(workspace_bytes, threads, std::move(cancel), std::move(work), put_off, put_off ? nanoseconds_of(size) : 0);
+  }
+  void offer() override { queue_.offer(); }
+  bool finish_put_off() override { return queue_.finish_put_off(); }
   void when_reached(CancelFlag cancel, std::function<void()> then) override {
     queue_.enqueue(0, 1, std::move(cancel), [then = std::move(then)](Execution&) { then(); });
   }

@@ -14,21 +14,28 @@ namespace {
 
 class PoolExecution : public Execution {
  public:
-  PoolExecution(ThreadPool& pool, int threads, std::byte* memory, const std::atomic<bool>* cancel) : pool_(pool), cancel_(cancel) {
+  /// With as much memory as for `threads`; `at_most` of them do the work.
+  PoolExecution(ThreadPool& pool, int threads, int at_most, std::byte* memory, const std::atomic<bool>* cancel)
+      : pool_(pool), at_most_(at_most), cancel_(cancel) {
     num_threads = threads;
     workspace = memory;
   }
 
  protected:
-  void run(std::int64_t count, Task task, void* context) override { pool_.run(num_threads, count, task, context, cancel_); }
+  void run(std::int64_t count, Task task, void* context) override { pool_.run(std::min(num_threads, at_most_), count, task, context, cancel_); }
 
  private:
   ThreadPool& pool_;
+  int at_most_;
   const std::atomic<bool>* cancel_;
 };
 
 /// A workspace beyond this is given back after the item that needed it.
 constexpr std::int64_t kKeptWorkspace = std::int64_t{64} << 20;
+/// What a waiting thread does itself in one go: on an event loop nobody else has a turn meanwhile. Timers of an idle machine are later than this.
+constexpr double kMostPutOffNs = 60'000;
+/// An item that should take less is not worth waking other threads of the pool for.
+constexpr double kAloneNs = 20'000;
 
 }  // namespace
 
@@ -48,22 +55,46 @@ void Queue::start_thread() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-std::uint64_t Queue::enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work) {
+std::uint64_t Queue::enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work, std::int32_t* put_off,
+                             double nanoseconds) {
   std::unique_lock lock(mutex_);
-  if (!started_) start_thread();
-  items_.push_back({workspace_bytes, threads, std::move(cancel), std::move(work)});
-  waiting_.store(items_.size(), std::memory_order_release);
+  const bool small = put_off && put_off_ns_ + nanoseconds <= kMostPutOffNs;
+  items_.push_back({workspace_bytes, threads, std::move(cancel), std::move(work), small ? nanoseconds : kMostPutOffNs});
   const std::uint64_t number = ++enqueued_;
+  if (small && !running_ && !offered_.load(std::memory_order_relaxed)) {
+    put_off_ns_ += nanoseconds;
+    *put_off = 1;
+    return number;
+  }
+  offer_and_unlock(lock);
+  return number;
+}
+
+void Queue::offer() {
+  std::unique_lock lock(mutex_);
+  if (!items_.empty() && !offered_.load(std::memory_order_relaxed)) offer_and_unlock(lock);
+}
+
+/// Needs a list that is not empty.
+void Queue::offer_and_unlock(std::unique_lock<std::mutex>& lock) {
+  if (!started_) start_thread();
+  offered_.store(true, std::memory_order_release);
+  put_off_ns_ = 0;
   if (!started_) {  // no thread to be had: the caller's own does the work
     while (running_) finished_.wait(lock);
     while (!items_.empty()) run_next(lock);
-    return number;
+    return;
   }
   // To wake a thread costs the caller more than all the rest of an op: only where it does sleep, and not into a held lock.
   const bool wake = std::exchange(asleep_, false);
   lock.unlock();
   if (wake) added_.notify_one();
-  return number;
+}
+
+bool Queue::finish_put_off() {
+  std::unique_lock lock(mutex_);
+  while (!items_.empty() && !running_ && !offered_.load(std::memory_order_relaxed)) run_next(lock);
+  return done_ == enqueued_;
 }
 
 std::uint64_t Queue::last_enqueued() {
@@ -83,6 +114,7 @@ void Queue::wait_for(std::uint64_t item) {
 }
 
 void Queue::wait_for_cancelled(const CancelFlag& cancel) {
+  offer();  // what is skipped has to let go of its memory
   std::unique_lock lock(mutex_);
   while (running_ && running_cancel_ == cancel) finished_.wait(lock);
 }
@@ -123,13 +155,17 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
   running_ = true;
   Item item = std::move(items_.front());
   items_.pop_front();
-  waiting_.store(items_.size(), std::memory_order_release);
+  if (items_.empty()) {
+    offered_.store(false, std::memory_order_release);
+    put_off_ns_ = 0;
+  }
   running_cancel_ = item.cancel;
   lock.unlock();
   std::string failure;
   if (!item.cancel->load(std::memory_order_relaxed)) {
     try {
-      PoolExecution execution(pool_, item.threads, take_workspace(item.workspace_bytes), item.cancel.get());
+      const int at_most = item.nanoseconds < kAloneNs ? 1 : item.threads;
+      PoolExecution execution(pool_, item.threads, at_most, take_workspace(item.workspace_bytes), item.cancel.get());
       const GiveBack give_back{*this, item.workspace_bytes};
       item.work(execution);
     } catch (const std::exception& error) {
@@ -149,16 +185,16 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
 void* Queue::main(void* queue) {
   Queue& self = *static_cast<Queue*>(queue);
   std::unique_lock lock(self.mutex_);
-  const auto added = [&] { return self.waiting_.load(std::memory_order_acquire) > 0; };
+  const auto added = [&] { return self.offered_.load(std::memory_order_acquire); };
   for (;;) {
-    if (self.items_.empty()) {
+    if (!added()) {
       // The steps of a layer follow each other within microseconds.
       lock.unlock();
       spin_until(added);
       lock.lock();
     }
-    while (self.items_.empty() || self.running_) {
-      if (self.items_.empty()) {
+    while (!added() || self.running_) {
+      if (!added()) {
         self.asleep_ = true;
         self.added_.wait(lock);
         self.asleep_ = false;

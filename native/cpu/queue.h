@@ -17,11 +17,19 @@ namespace attn::cpu {
 
 /// The CPU's in-order queue: one item at a time, each over all threads of the pool. Items run on a thread of its own, or
 /// on a thread that waits for one of them.
+///
+/// To hand an item to another thread and to be told that it is done takes longer than a small item. So while nothing else is to be done, small ones
+/// are put off: whoever waits for them runs them, and the queue's own thread does when more of them has gathered, or when they are offered.
 class Queue {
  public:
   Queue(ThreadPool& pool, Memory& memory) : pool_(pool), memory_(memory) {}
 
-  std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work);
+  /// Where `put_off` is given the item may be put off, by how long it should take one thread; *put_off becomes 1 then, and somebody has to offer().
+  std::uint64_t enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work, std::int32_t* put_off = nullptr,
+                        double nanoseconds = 0);
+  void offer();
+  /// Runs what was put off; true when nothing is left to do.
+  bool finish_put_off();
   std::uint64_t last_enqueued();
   void wait_for(std::uint64_t item);
   void wait_for_cancelled(const CancelFlag& cancel);
@@ -33,9 +41,11 @@ class Queue {
     int threads;
     CancelFlag cancel;
     std::function<void(Execution&)> work;
+    double nanoseconds;  // as far as it is known that they are few
   };
   struct GiveBack;
   static void* main(void* queue);
+  void offer_and_unlock(std::unique_lock<std::mutex>& lock);
   void start_thread();
   void run_next(std::unique_lock<std::mutex>& lock);
   std::byte* take_workspace(std::int64_t bytes);
@@ -47,8 +57,9 @@ class Queue {
   std::mutex mutex_;
   std::condition_variable added_, finished_;
   std::deque<Item> items_;
-  std::atomic<std::size_t> waiting_{0};  // items_.size(), for looks without the lock
-  bool asleep_ = false;                  // the queue's thread is, until added_
+  std::atomic<bool> offered_{false};  // there are items, and they are for the queue's thread; else they were put off
+  double put_off_ns_ = 0;             // of all that was put off
+  bool asleep_ = false;               // the queue's thread is, until added_
   std::uint64_t enqueued_ = 0, done_ = 0;
   bool running_ = false, started_ = false;
   CancelFlag running_cancel_;  // of the item that runs

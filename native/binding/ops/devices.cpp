@@ -86,8 +86,19 @@ Napi::Value num_threads(const Napi::CallbackInfo& info) { return Napi::Number::N
 
 Napi::Value synchronize(const Napi::CallbackInfo& info) {
   const Args args(info, 1);
-  return promise_after_queue(args.env(), backend_named(args.text(0, "device")), args.env().Undefined(), true,
-                             [](Napi::Env env, const std::string& failure) -> Napi::Value { return Napi::String::New(env, failure); });
+  return failure_after_queue(args.env(), backend_named(args.text(0, "device")), args.env().Undefined(), true);
+}
+
+/// 1 in it says that work of this thread was put off; JavaScript sets it to 0 and calls offer() when the event loop comes round.
+Napi::Value put_off(const Napi::CallbackInfo& info) {
+  const Args args(info, 0);
+  return environment_of(args.env()).put_off.Value();
+}
+
+Napi::Value offer(const Napi::CallbackInfo& info) {
+  const Args args(info, 0);
+  for (Backend* backend : opened_backends()) backend->offer();
+  return args.env().Undefined();
 }
 
 Napi::Value synchronize_sync(const Napi::CallbackInfo& info) {
@@ -137,6 +148,8 @@ void export_devices(Napi::Env env, Napi::Object exports) {
   export_function<set_num_threads>(env, exports, "setNumThreads");
   export_function<num_threads>(env, exports, "numThreads");
   export_function<synchronize>(env, exports, "synchronize");
+  export_function<put_off>(env, exports, "putOff");
+  export_function<offer>(env, exports, "offer");
   export_function<synchronize_sync>(env, exports, "synchronizeSync");
   export_function<kernels>(env, exports, "kernels");
   export_function<force>(env, exports, "forceKernel");

@@ -22,12 +22,11 @@ DType numbers_dtype(const Napi::Value& array) {
   fail_argument(ErrorCode::kInvalidArgument, "into", "a Float32Array or Int32Array", "another value");
 }
 
-/// Resolves with undefined, or with the failure text of earlier work: what was read then means nothing.
+/// Gives, or resolves with, the failure text of earlier work: what was read then means nothing. Empty when there was none.
 Napi::Value read_async(const Args& args, DType dtype) {
   const Tensor& src = args.tensor(0, "tensor");
   download(src, dtype, checked_host(src, dtype, args.value(1)));
-  return promise_after_queue(args.env(), src.storage->backend(), args.value(1), false,
-                             [](Napi::Env env, const std::string& failure) -> Napi::Value { return Napi::String::New(env, failure); });
+  return failure_after_queue(args.env(), src.storage->backend(), args.value(1), false);
 }
 
 Napi::Value read_numbers(const Napi::CallbackInfo& info) {
