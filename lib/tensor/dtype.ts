@@ -35,7 +35,7 @@ export function hostArray<D extends DType>(dtype: D, length: number): DTypeMap[D
 
 export function isHostArray<D extends DType>(dtype: D, value: unknown): value is DTypeMap[D] {
   // By tag and not by instanceof: arrays of another realm (a vm context, Jest) are as good.
-  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === `[object ${hostArrays[dtype].name}]`
+  return ArrayBuffer.isView(value) && (value as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === hostArrays[dtype].name
 }
 
 export function hostArrayName(dtype: DType): string {

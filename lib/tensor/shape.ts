@@ -21,7 +21,13 @@ export function checkShape(argument: string, shape: unknown, dtype: DType): Shap
   if (!Array.isArray(shape)) fail(argument, 'an array of axis lengths', shape)
   const axes = shape as readonly unknown[]
   if (axes.length > mostAxes) throw new ArgumentError(argument, `at most ${mostAxes} axes`, `${axes.length} axes`)
-  const checked = Object.freeze(Array.from(axes, (extent, axis) => checkInteger(`${argument}[${axis}]`, extent, 0)))
+  const checked = new Array<number>(axes.length)
+  for (let axis = 0; axis < axes.length; ++axis) {
+    const extent = axes[axis]
+    // The name of an axis is made only where it is wrong.
+    checked[axis] = typeof extent === 'number' && Number.isInteger(extent) && extent >= 0 ? extent : checkInteger(`${argument}[${axis}]`, extent, 0)
+  }
+  Object.freeze(checked)
   if (sizeOf(checked) * bytesPerElement(dtype) > Number.MAX_SAFE_INTEGER) {
     throw new ArgumentError(argument, 'at most 2^53 - 1 bytes', shapeText(checked))
   }

@@ -47,6 +47,14 @@ std::unique_ptr<JsThread::Kept> JsThread::take(std::uint64_t number) {
   return kept;
 }
 
+void JsThread::let_die(std::uint64_t number) {
+  if (pthread_equal(pthread_self(), id_)) {
+    take(number);
+  } else {
+    post([self = shared_from_this(), number](Napi::Env) { self->take(number); });
+  }
+}
+
 void JsThread::post(Call call) {
   std::lock_guard lock(mutex_);
   if (closed_) return;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <napi.h>
+#include <pthread.h>
 
 #include <cstdint>
 #include <functional>
@@ -32,6 +33,8 @@ class JsThread : public std::enable_shared_from_this<JsThread> {
   };
   std::uint64_t keep(std::unique_ptr<Kept> kept);
   std::unique_ptr<Kept> take(std::uint64_t number);
+  /// Takes it and lets it die, now or soon. From any thread.
+  void let_die(std::uint64_t number);
 
   static std::shared_ptr<JsThread> create(Napi::Env env);
 
@@ -39,6 +42,7 @@ class JsThread : public std::enable_shared_from_this<JsThread> {
   static void run_call(napi_env env, napi_value, void* context, void* data);
   static void end(void* self);
 
+  const pthread_t id_ = pthread_self();
   std::mutex mutex_;
   napi_env env_ = nullptr;
   napi_threadsafe_function function_ = nullptr;

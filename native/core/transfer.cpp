@@ -29,7 +29,7 @@ void download(const Tensor& src, DType dtype, std::byte* host) {
   Backend& backend = src.storage->backend();
   if (backend.type() == DeviceType::kCpu) {
     const TensorView view = contiguous_view(dtype, DeviceType::kCpu, host, shape_of(src.view));
-    copy_tensor(src, {std::make_shared<Storage>(backend, host, bytes_of(view), nullptr), view});
+    copy_tensor(src, {std::make_shared<Storage>(backend, host, bytes_of(view), nullptr), view}, true);
     return;
   }
   const Tensor copy = packed(src, dtype);

@@ -1,8 +1,8 @@
 #include "cpu/block_pool.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
+
+#include "cpu/pages.h"
 
 namespace attn::cpu {
 namespace {
@@ -10,8 +10,6 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 /// Smaller ones the C library keeps itself.
 constexpr std::size_t kSmallest = std::size_t{128} << 10;
-/// From here on blocks lie on pages of 2 MiB, where the system has them: fewer to be cleared one by one, fewer addresses to translate.
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 /// Sizes in steps of an eighth, so that a block serves neighbours of its size too.
 std::size_t rounded(std::size_t bytes) {
@@ -22,12 +20,11 @@ std::size_t rounded(std::size_t bytes) {
 }
 
 void* from_system(std::size_t bytes) {
-  if (bytes < 2 * kHugePage) return std::aligned_alloc(kAlignment, bytes);
-  const std::size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  void* data = std::aligned_alloc(kHugePage, whole);
-#ifdef MADV_HUGEPAGE
-  if (data) madvise(data, whole, MADV_HUGEPAGE);  // a wish: where it is not granted nothing changes
-#endif
+  if (bytes < 2 * kLargePage) return std::aligned_alloc(kAlignment, bytes);
+  // Fewer pages to be cleared one by one, fewer addresses to translate.
+  const std::size_t whole = (bytes + kLargePage - 1) / kLargePage * kLargePage;
+  void* data = std::aligned_alloc(kLargePage, whole);
+  if (data) wish_large_pages(static_cast<std::byte*>(data), static_cast<std::int64_t>(whole));
   return data;
 }
 

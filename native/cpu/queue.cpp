@@ -32,10 +32,13 @@ class PoolExecution : public Execution {
 
 /// A workspace beyond this is given back after the item that needed it.
 constexpr std::int64_t kKeptWorkspace = std::int64_t{64} << 20;
-/// What a waiting thread does itself in one go: on an event loop nobody else has a turn meanwhile. Timers of an idle machine are later than this.
-constexpr double kMostPutOffNs = 60'000;
-/// An item that should take less is not worth waking other threads of the pool for.
+/// For so long a waiting thread works itself in one go: on an event loop nobody else has a turn meanwhile. Timers of an idle machine are later than this.
+constexpr double kMostPutOffNs = 50'000;
+/// An item that should take less is not worth waking another thread of the pool for.
 constexpr double kAloneNs = 20'000;
+
+/// How long the waiting thread is held by it; more than one other thread is not counted upon.
+double held_ns(double nanoseconds, int threads) { return nanoseconds < kAloneNs || threads < 2 ? nanoseconds : nanoseconds / 2; }
 
 }  // namespace
 
@@ -58,11 +61,12 @@ void Queue::start_thread() {
 std::uint64_t Queue::enqueue(std::int64_t workspace_bytes, int threads, CancelFlag cancel, std::function<void(Execution&)> work, std::int32_t* put_off,
                              double nanoseconds) {
   std::unique_lock lock(mutex_);
-  const bool small = put_off && put_off_ns_ + nanoseconds <= kMostPutOffNs;
-  items_.push_back({workspace_bytes, threads, std::move(cancel), std::move(work), small ? nanoseconds : kMostPutOffNs});
+  const double held = held_ns(nanoseconds, threads);
+  const bool small = put_off && put_off_ns_ + held <= kMostPutOffNs;
+  items_.push_back({workspace_bytes, put_off && nanoseconds < kAloneNs ? 1 : threads, threads, std::move(cancel), std::move(work)});
   const std::uint64_t number = ++enqueued_;
   if (small && !running_ && !offered_.load(std::memory_order_relaxed)) {
-    put_off_ns_ += nanoseconds;
+    put_off_ns_ += held;
     *put_off = 1;
     return number;
   }
@@ -164,8 +168,7 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
   std::string failure;
   if (!item.cancel->load(std::memory_order_relaxed)) {
     try {
-      const int at_most = item.nanoseconds < kAloneNs ? 1 : item.threads;
-      PoolExecution execution(pool_, item.threads, at_most, take_workspace(item.workspace_bytes), item.cancel.get());
+      PoolExecution execution(pool_, item.threads, item.at_most, take_workspace(item.workspace_bytes), item.cancel.get());
       const GiveBack give_back{*this, item.workspace_bytes};
       item.work(execution);
     } catch (const std::exception& error) {

@@ -38,10 +38,10 @@ class Queue {
  private:
   struct Item {
     std::int64_t workspace_bytes;
+    int at_most;  // threads that do the work, of as many as it was planned for
     int threads;
     CancelFlag cancel;
     std::function<void(Execution&)> work;
-    double nanoseconds;  // as far as it is known that they are few
   };
   struct GiveBack;
   static void* main(void* queue);

@@ -19,7 +19,8 @@ inline void pause_briefly() {
 }
 
 /// Waits without sleeping for at most about half a millisecond: to be woken takes the system 5 to 100 µs, most where a virtual
-/// machine's processor was idle. After 100 µs it lets others run between two looks. True when `done` came true.
+/// machine's processor was idle. Between its looks it lets others run: with as many threads as processors, the one that is told that the work is done
+/// needs the processor of one that waits for more. True when `done` came true.
 template <class Done>
 bool spin_until(Done done) {
   using std::chrono::microseconds;
@@ -31,7 +32,7 @@ bool spin_until(Done done) {
     }
     const auto waited = std::chrono::steady_clock::now() - began;
     if (waited > microseconds(500)) return false;
-    if (waited > microseconds(100)) sched_yield();
+    sched_yield();
   }
 }
 

@@ -100,7 +100,7 @@ Napi::Value tensor_wrap(const Napi::CallbackInfo& info) {
   // itself may only die on the JavaScript thread (with the environment, if that ends first).
   const std::shared_ptr<JsThread> thread = environment_of(args.env()).thread;
   const std::uint64_t number = thread->keep(std::make_unique<KeptArray>(args.value(2)));
-  auto release = [thread, number] { thread->post([thread, number](Napi::Env) { thread->take(number); }); };
+  auto release = [thread, number] { thread->let_die(number); };
   auto storage = std::make_shared<Storage>(backend_of(DeviceType::kCpu), bits.data, bits.bytes, std::move(release));
   return make_handle(args.env(), Tensor{std::move(storage), view}, 0);
 }
