@@ -28,9 +28,13 @@ export function bytesPerElement(dtype: DType): number {
   return hostArrays[dtype].BYTES_PER_ELEMENT
 }
 
-/** A zeroed host array for the bits of `length` elements. */
+/** To clear fewer bytes takes no time. */
+const fewBytes = 4096
+
+/** A host array for the bits of `length` elements, all of which will be written before anybody sees them: their memory is not cleared. */
 export function hostArray<D extends DType>(dtype: D, length: number): DTypeMap[D] {
-  return new hostArrays[dtype](length) as DTypeMap[D]
+  const bytes = length * bytesPerElement(dtype)
+  return (bytes <= fewBytes ? new hostArrays[dtype](length) : new hostArrays[dtype](Buffer.allocUnsafeSlow(bytes).buffer)) as DTypeMap[D]
 }
 
 export function isHostArray<D extends DType>(dtype: D, value: unknown): value is DTypeMap[D] {

@@ -244,7 +244,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
   }
 
   #hostNumbers(): Float32Array | Int32Array {
-    return this.dtype === 'int32' ? new Int32Array(this.size) : new Float32Array(this.size)
+    return hostArray(this.dtype === 'int32' ? 'int32' : 'float32', this.size)
   }
 
   #view(offset: number, shape: Shape, strides: readonly number[]): Tensor<D> {

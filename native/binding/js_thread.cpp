@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "cpu/spin.h"
+
 namespace attn::binding {
 
 std::shared_ptr<JsThread> JsThread::create(Napi::Env env) {
@@ -59,11 +61,15 @@ void JsThread::post(Call call) {
   std::lock_guard lock(mutex_);
   if (closed_) return;
   auto* data = new Call(std::move(call));
-  if (napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) != napi_ok) delete data;
+  cpu::threads_told().fetch_add(1, std::memory_order_relaxed);
+  if (napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) == napi_ok) return;
+  cpu::threads_told().fetch_sub(1, std::memory_order_relaxed);
+  delete data;
 }
 
 void JsThread::run_call(napi_env env, napi_value, void*, void* data) {
   const std::unique_ptr<Call> call(static_cast<Call*>(data));
+  cpu::threads_told().fetch_sub(1, std::memory_order_relaxed);
   if (!env) return;  // taken down with calls still in it
   Napi::HandleScope scope(env);
   try {

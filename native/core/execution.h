@@ -17,7 +17,7 @@ class Execution {
   virtual ~Execution() = default;
 
   /// Runs fn(task, thread) for task = 0 … count - 1 in that order of starting, each once, and returns when all are done.
-  /// Tasks are handed out one at a time, so put the long ones first. fn must not throw and must not nest.
+  /// Each thread takes its own share one at a time, then what the others have not begun, so put the long ones first. fn must not throw and must not nest.
   /// After a cancellation (the process or the worker is ending) remaining tasks are skipped.
   template <class Fn>
   void parallel_for(std::int64_t count, Fn&& fn) {

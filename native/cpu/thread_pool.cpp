@@ -32,6 +32,7 @@ void ThreadPool::start_workers(int threads) {
     }
     ++started_;
   }
+  taken_.reset(new Taken[started_]);  // the gate is shut and nobody is inside
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
@@ -50,7 +51,7 @@ void ThreadPool::run(int threads, std::int64_t count, Execution::Task task, void
   cancel_ = cancel;
   count_ = count;
   wanted_ = threads;
-  next_.store(0, std::memory_order_relaxed);
+  for (int t = 0; t < threads; ++t) taken_[t].count.store(0, std::memory_order_relaxed);
   {
     std::lock_guard lock(mutex_);  // not between a worker's look and its sleep
     gate_.store(((gate_.load(std::memory_order_relaxed) >> 32) + 1) << 32 | kOpen, std::memory_order_release);
@@ -104,8 +105,10 @@ void ThreadPool::work(int index, std::uint64_t seen) {
 
 void ThreadPool::drain(int index) {
   if (index >= wanted_) return;
-  for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_ && !cancel_->load(std::memory_order_relaxed);) {
-    task_(context_, i, index);
+  for (int n = 0; n < wanted_; ++n) {
+    const int whose = index + n < wanted_ ? index + n : index + n - wanted_;
+    const auto take = [&] { return whose + taken_[whose].count.fetch_add(1, std::memory_order_relaxed) * wanted_; };
+    for (std::int64_t i; (i = take()) < count_ && !cancel_->load(std::memory_order_relaxed);) task_(context_, i, index);
   }
 }
 

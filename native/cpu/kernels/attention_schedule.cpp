@@ -84,7 +84,10 @@ std::int64_t most_tile_rows(const AttentionProblem& p) {
 void widen_tiles(const AttentionProblem& p, Partition& part, int threads) {
   std::int64_t rows = most_tile_rows(p);
   while (rows > part.tile_rows && div_up(part.rows, rows) * p.num_kv_heads * p.batch < kTasksPerThread * threads) rows -= kRowStep;
-  part.tile_rows = static_cast<int>(std::min(std::max<std::int64_t>(rows, part.tile_rows), part.rows));
+  rows = std::max<std::int64_t>(rows, part.tile_rows);
+  part.num_tiles = div_up(part.rows, rows);
+  // As many tiles, but even ones: a short last one would have its keys packed for a few rows.
+  part.tile_rows = static_cast<int>(std::min(round_up(div_up(part.rows, part.num_tiles), kRowStep), part.rows));
   part.num_tiles = div_up(part.rows, part.tile_rows);
 }
 
