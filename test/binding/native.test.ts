@@ -6,7 +6,7 @@ import { thrownBy } from '../support/errors'
 
 const addon = native as unknown as Readonly<Record<string, (...args: unknown[]) => unknown>>
 /** Where anything is a valid argument, or none is needed. */
-const withoutArguments = ['dtypes', 'devices', 'kernels', 'numThreads']
+const withoutArguments = ['dtypes', 'devices', 'kernels', 'numThreads', 'offer', 'putOff']
 
 const foreign: readonly unknown[] = [
   undefined, null, 0, -1, NaN, 2 ** 60, '', 'x', true, 1n, Symbol('s'), {}, [], [1], () => 1, new Float32Array(4), Object.create(null), new Proxy({}, {}),
