@@ -21,6 +21,11 @@ enum class FindingKind {
   kShuffle,
   kDeadlock,
   kTrap,
+  kMbarrier,
+  kProxy,
+  kSwizzle,
+  kTensorMap,
+  kOpenBulk,
 };
 
 inline const char* name_of(FindingKind kind) {
@@ -38,7 +43,12 @@ inline const char* name_of(FindingKind kind) {
                                     "divergence",
                                     "shuffle from inactive lane",
                                     "deadlock",
-                                    "trap"};
+                                    "trap",
+                                    "mbarrier misuse",
+                                    "missing proxy fence",
+                                    "wrong swizzle",
+                                    "tensor map misuse",
+                                    "exit with open bulk copies"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -49,9 +49,10 @@ void shuffle(Warp& w, const Instruction& i, u32 lanes) {
 /// Members of a .sync instruction must all be here; the scheduler has waited for them.
 void check_members(Warp& w, const Instruction& i, u32 lanes, const u64* mask) {
   for_lanes(lanes, [&](int l) {
-    if (static_cast<u32>(mask[l]) != lanes) {
-      report(FindingKind::kDivergence, w, i, lanes,
-             "the member mask " + std::to_string(static_cast<u32>(mask[l])) + " is not the lanes that arrive together, " + std::to_string(lanes));
+    const auto members = static_cast<u32>(mask[l]);
+    if (members != lanes) {
+      require_lanes(w, i, lanes, members, FindingKind::kDivergence,
+                    "the member mask " + std::to_string(members) + " is not the lanes that arrive together, " + std::to_string(lanes));
     }
   });
 }

@@ -1,132 +1,194 @@
 // Blocks, warps and splits: who runs when. Orders that CUDA does not promise come from the seed.
 //
 // A warp is a list of splits (pc, lanes). The one with the lowest pc runs, and splits at the same pc become one; so lanes meet again
-// where their paths do. A split that jumps backwards very often lets the others run: they may be what it waits for.
+// where their paths do. A split that jumps backwards very often lets the others run: they may be what it waits for. A split whose poll of a barrier failed
+// rests until something has happened, and one at an instruction that wants all lanes until they have come. Copies land when no warp can go on.
 #include "launch.h"
 
 #include <algorithm>
 #include <bit>
 #include <deque>
 
-#include "warp.h"
+#include "async.h"
+#include "runner.h"
 
 namespace vgpu {
 namespace {
 
 constexpr u32 kSpinJumps = 1 << 16;      // backward jumps of one split after which another runs
-constexpr u64 kBlockSlice = 1ull << 26;  // warp instructions of a block before other blocks run
+constexpr u64 kBlockSlice = 1ull << 26;  // warp instructions of a cluster before others run
+constexpr u64 kPatience = 1ull << 20;    // warp instructions without progress after which a copy lands although warps still run: they may spin for it
+constexpr u32 kPolls = 3;                // rounds of polls in vain, with nothing in flight, after which it is a deadlock
+constexpr u32 kMbarrierComponents = 64;  // room for that many in a clock before it has to grow
 
 class Runner {
  public:
   Runner(Launch& launch, std::vector<u64>& executed) : launch_(launch), executed_(executed), code_(launch.function->code) {}
 
-  void start(Block& block, u32 index) {
-    const bool fresh = block.warps.empty();
+  void start(Cluster& cluster, u32 index) {
+    const bool fresh = cluster.blocks.empty();
     const u32 threads = launch_.block[0] * launch_.block[1] * launch_.block[2];
     const u32 num_warps = (threads + 31) / 32;
-    block.launch = &launch_;
-    block.index = index;
-    block.coordinates[0] = index % launch_.grid[0];
-    block.coordinates[1] = index / launch_.grid[0] % launch_.grid[1];
-    block.coordinates[2] = index / launch_.grid[0] / launch_.grid[1];
-    block.random.seed(launch_.seed * 0x9e3779b97f4a7c15 + index);
-    block.shared.assign(launch_.shared_bytes, 0xff);
-    block.shadow.assign(launch_.shared_bytes, {});
-    block.reads.assign(launch_.checks ? static_cast<std::size_t>(launch_.shared_bytes + 1) / 2 * num_warps : 0, 0);
-    std::fill(std::begin(block.barriers), std::end(block.barriers), Barrier{});
-    block.epoch = block.fenced = 0;
-    block.seen.clear();
-    block.warps.resize(num_warps);
-    for (u32 n = 0; n < num_warps; n++) start_warp(block, n, threads, fresh);
+    const u32 size = launch_.cluster[0] * launch_.cluster[1] * launch_.cluster[2];
+    cluster.launch = &launch_;
+    cluster.num_warps = num_warps * size;
+    cluster.num_groups = launch_.function->asynchronous ? (num_warps + 3) / 4 * size : 0;
+    const u32 components = cluster.num_groups == 0 ? cluster.num_warps : cluster.group_component(cluster.num_groups) + kMbarrierComponents;
+    cluster.clock.assign(components, 0);
+    cluster.in_flight.clear();
+    cluster.progress = cluster.polls = cluster.polled_at = 0;
+    cluster.arrived = cluster.phase = 0;
+    cluster.arrivals.assign(components, 0);
+    cluster.completed.assign(components, 0);
+    if (fresh) {
+      for (u32 rank = 0; rank < size; rank++) cluster.blocks.push_back(std::make_unique<Block>());
+    }
+    for (u32 rank = 0; rank < size; rank++) start_block(cluster, index, rank);
+    cluster.random.seed(launch_.seed * 0x9e3779b97f4a7c15 + cluster.blocks[0]->index);
+    for (auto& block : cluster.blocks) {
+      block->warps.resize(num_warps);
+      for (u32 n = 0; n < num_warps; n++) start_warp(*block, n, threads, fresh);
+    }
   }
 
-  /// Runs a slice; true: the block is finished.
-  bool run(Block& block) {
+  /// Runs a slice; true: the blocks are finished.
+  bool run(Cluster& cluster) {
+    u64 waited = 0;
     for (u64 used = 0; used < kBlockSlice;) {
-      u32 ready[32];
+      Warp* ready[64];
       u32 num_ready = 0;
       bool all_done = true;
-      for (const Warp& w : block.warps) {
-        if (w.state == WarpState::kReady) ready[num_ready++] = static_cast<u32>(w.index);
-        all_done &= w.state == WarpState::kDone;
+      for (auto& block : cluster.blocks) {
+        for (Warp& w : block->warps) {
+          if (runnable(w)) ready[num_ready++] = &w;
+          all_done &= w.state == WarpState::kDone;
+        }
       }
-      if (all_done) return true;
-      if (num_ready == 0) deadlock(block);
-      Warp& w = block.warps[ready[block.random() % num_ready]];
-      used += run_warp(w, 16 + block.random() % 512);
-      release_barriers(block);
+      if (all_done) {
+        while (!cluster.in_flight.empty()) land_one(cluster);
+        return true;
+      }
+      if (num_ready == 0 || (waited > kPatience && !cluster.in_flight.empty())) {
+        waited = 0;
+        if (!cluster.in_flight.empty()) {
+          land_one(cluster);
+        } else {
+          poll_again(cluster);
+        }
+        continue;
+      }
+      Warp& w = *ready[cluster.random() % num_ready];
+      const u64 before = cluster.progress;
+      const u64 ran = run_warp(w, 16 + cluster.random() % 512);
+      used += ran;
+      release_barriers(*w.block);
+      if (cluster.arrived != 0) release_cluster(cluster);
+      waited = cluster.progress == before ? waited + ran : 0;
     }
     return false;
   }
 
  private:
+  void start_block(Cluster& cluster, u32 cluster_index, u32 rank) {
+    Block& block = *cluster.blocks[rank];
+    u32 left = cluster_index;
+    u32 in_cluster = rank;
+    for (int n = 0; n < 3; n++) {
+      const u32 clusters = launch_.grid[n] / launch_.cluster[n];
+      block.coordinates[n] = left % clusters * launch_.cluster[n] + in_cluster % launch_.cluster[n];
+      left /= clusters;
+      in_cluster /= launch_.cluster[n];
+    }
+    block.launch = &launch_;
+    block.cluster = &cluster;
+    block.rank = rank;
+    block.index = block.coordinates[0] + launch_.grid[0] * (block.coordinates[1] + launch_.grid[1] * block.coordinates[2]);
+    block.shared.assign(launch_.shared_bytes, 0xff);
+    block.shadow.assign(launch_.shared_bytes, {});
+    block.reads.assign(launch_.checks ? static_cast<std::size_t>(launch_.shared_bytes + 1) / 2 * cluster.num_warps : 0, 0);
+    if (cluster.num_groups != 0) {
+      const u32 sixteens = (launch_.shared_bytes + 15) / 16;
+      block.async_reads.assign(static_cast<std::size_t>(sixteens) * cluster.num_groups, 0);
+      block.swizzles.assign(sixteens, static_cast<u8>(Swizzle::kUnknown));
+      block.mbarriers.clear();
+      block.mbarrier_at.assign(2 * sixteens, 0);
+    }
+    std::fill(std::begin(block.barriers), std::end(block.barriers), Barrier{});
+    block.epoch = block.fenced = block.proxy_fenced = 0;
+    block.seen.clear();
+  }
+
   void start_warp(Block& block, u32 n, u32 threads, bool fresh) {
     Warp& w = block.warps[n];
     const Function& f = *launch_.function;
     w.block = &block;
     w.index = static_cast<int>(n);
+    w.component = block.rank * static_cast<u32>(block.warps.size()) + n;
     w.started = threads - 32 * n >= 32 ? kAllLanes : (u32{1} << (threads - 32 * n)) - 1;
     w.exited = 0;
     w.state = WarpState::kReady;
     w.splits = {{0, w.started}};
-    w.clock.assign(block.warps.size(), 0);
-    w.clock[n] = 1;
+    w.clock.assign(block.cluster->arrivals.size(), 0);
+    w.clock[w.component] = 1;
     w.copies.clear();
     std::fill(w.groups, w.groups + 32, 0);
     w.local.assign(std::size_t{32} * f.local_bytes, 0xff);
     w.local_initialised.assign(std::size_t{32} * f.local_bytes, 0);
     w.backward = 0;
+    w.cluster_phase = 0;
     if (fresh) w.registers.assign(f.slots.size() * 32, 0xffffffffffffffff);
     for (u32 slot = 0; slot < f.slots.size(); slot++) {
       const Slot& s = f.slots[slot];
       if (s.kind == SlotKind::kRegister) continue;
       if (s.kind != SlotKind::kSpecial && !fresh) continue;
-      for (u32 l = 0; l < 32; l++) w.reg(slot)[l] = s.kind == SlotKind::kSpecial ? special(block, n, l, s.name) : s.value;
+      for (u32 l = 0; l < 32; l++) w.reg(slot)[l] = s.kind == SlotKind::kSpecial ? special_register(block, n, l, s.name) : s.value;
     }
   }
 
-  u64 special(const Block& block, u32 warp, u32 lane, const std::string& name) const {
-    const u32 thread = warp * 32 + lane;
-    const auto axis = [&](const char* prefix, const u32(&values)[3], u64& out) {
-      for (int n = 0; n < 3; n++) {
-        if (name == std::string(prefix) + "xyz"[n]) {
-          out = values[n];
-          return true;
-        }
-      }
-      return false;
-    };
-    const u32 tid[3] = {thread % launch_.block[0], thread / launch_.block[0] % launch_.block[1], thread / launch_.block[0] / launch_.block[1]};
-    u64 out = 0;
-    if (axis("%tid.", tid, out) || axis("%ntid.", launch_.block, out) || axis("%ctaid.", block.coordinates, out) || axis("%nctaid.", launch_.grid, out))
-      return out;
-    if (name == "%laneid") return lane;
-    if (name == "%warpid") return warp;
-    if (name == "%nwarpid") return block.warps.size();
-    if (name == "%lanemask_eq") return u32{1} << lane;
-    if (name == "%lanemask_lt") return (u32{1} << lane) - 1;
-    if (name == "%lanemask_le") return (u64{2} << lane) - 1;
-    if (name == "%lanemask_gt") return static_cast<u32>(~((u64{2} << lane) - 1));
-    if (name == "%lanemask_ge") return static_cast<u32>(~((u32{1} << lane) - 1));
-    if (name == "%dynamic_smem_size") return launch_.dynamic_shared;
-    if (name == "_") return 0;
-    throw std::runtime_error("PTX: unknown special register " + name);
+  static bool idle(const Warp& w, const Split& s) { return s.idle == w.block->cluster->progress + 1; }
+
+  /// Not at a barrier, and a split of it neither polls in vain nor waits for other lanes; if all wait for each other, the first one reports it.
+  static bool runnable(const Warp& w) {
+    if (w.state != WarpState::kReady) return false;
+    bool any_idle = false;
+    for (const Split& s : w.splits) {
+      if (!s.waiting && !idle(w, s)) return true;
+      any_idle |= !s.waiting;
+    }
+    return !any_idle;
   }
 
-  /// The split to run: the one with the lowest pc, after joining those at the same one.
+  /// The split to run: the one with the lowest pc that can, after joining those at the same one.
   std::size_t choose(Warp& w) {
-    if (w.splits.size() == 1) return 0;
+    if (w.splits.size() == 1) {
+      w.others_may_come = false;
+      return 0;
+    }
     std::sort(w.splits.begin(), w.splits.end(), [](const Split& a, const Split& b) { return a.pc < b.pc; });
     for (std::size_t n = 0; n + 1 < w.splits.size();) {
       if (w.splits[n].pc == w.splits[n + 1].pc) {
         w.splits[n].lanes |= w.splits[n + 1].lanes;
+        w.splits[n].waiting = false;
+        w.splits[n].idle = 0;
         w.splits.erase(w.splits.begin() + static_cast<std::ptrdiff_t>(n) + 1);
       } else {
         n++;
       }
     }
-    if (w.backward > kSpinJumps && w.splits.size() > 1) return 1 + w.backward / kSpinJumps % (w.splits.size() - 1);
-    return 0;
+    std::size_t able[32];
+    std::size_t num_able = 0;
+    std::size_t coming = 0;
+    for (std::size_t n = 0; n < w.splits.size(); n++) {
+      coming += !w.splits[n].waiting;
+      if (!w.splits[n].waiting && !idle(w, w.splits[n])) able[num_able++] = n;
+    }
+    if (num_able == 0) {
+      w.others_may_come = coming != 0;
+      return 0;
+    }
+    w.others_may_come = w.splits.size() > 1 && coming > 1;
+    if (w.backward > kSpinJumps && num_able > 1) return able[1 + w.backward / kSpinJumps % (num_able - 1)];
+    return able[0];
   }
 
   u64 run_warp(Warp& w, u64 budget) {
@@ -147,9 +209,27 @@ class Runner {
       executed_[pc]++;
       w.branch_lanes = 0;
       const u32 exited = w.exited;
-      if (active != 0) i.run(w, i, active);
+      if (active != 0) {
+        try {
+          i.run(w, i, active);
+        } catch (const NotConverged&) {
+          executed_[pc]--;
+          w.splits[chosen].waiting = true;
+          if (!runnable(w)) return used;
+          continue;
+        } catch (const NotYet&) {
+          executed_[pc]--;
+          if (rest(w, w.splits[chosen], pc)) return used;
+          continue;
+        }
+      }
       Split& split = w.splits[chosen];
       split.pc = pc + 1;
+      if (w.polled) {
+        w.polled = false;
+        if (rest(w, split, pc)) return used;
+        continue;
+      }
       if (w.branch_lanes != 0) {
         if (i.target <= pc) w.backward++;
         if (w.branch_lanes == lanes) {
@@ -160,41 +240,42 @@ class Runner {
         }
       }
       if (w.exited != exited) {
-        for (Split& s : w.splits) s.lanes &= ~w.exited;
+        for (Split& s : w.splits) {
+          s.lanes &= ~w.exited;
+          s.waiting = false;  // for fewer lanes now
+        }
         std::erase_if(w.splits, [](const Split& s) { return s.lanes == 0; });
         if (w.splits.empty()) w.state = WarpState::kDone;
+        w.block->cluster->progress++;
       }
     }
     return used;
   }
 
-  void release_barriers(Block& block) {
-    u32 threads = 0;
-    for (const Warp& w : block.warps) threads += w.state == WarpState::kDone ? 0 : 32;
-    for (int id = 0; id < 16; id++) {
-      Barrier& b = block.barriers[id];
-      if (b.arrived == 0 || b.arrived < (b.expected == 0 ? threads : b.expected)) continue;
-      for (Warp& w : block.warps) {
-        if (w.state != WarpState::kBarrier || w.barrier != id) continue;
-        for (std::size_t n = 0; n < w.clock.size(); n++) w.clock[n] = std::max(w.clock[n], b.clock[n]);
-        w.state = WarpState::kReady;
-      }
-      b = Barrier{};
-    }
+  /// A poll in vain: nothing to do for this split until there is progress. True: nor for the warp.
+  static bool rest(Warp& w, Split& split, u32 pc) {
+    split.idle = w.block->cluster->progress + 1;
+    split.at = pc;
+    return !runnable(w);
   }
 
-  [[noreturn]] void deadlock(Block& block) {
-    std::string text;
-    for (Warp& w : block.warps) {
-      text +=
-          "  warp " + std::to_string(w.index) + ": " +
-          (w.state == WarpState::kDone ? "has exited" : "waits at barrier " + std::to_string(w.barrier) + ", " + where(launch_, code_[w.splits[0].pc - 1])) +
-          "\n";
+  static void land_one(Cluster& cluster) {
+    const std::size_t n = cluster.random() % cluster.in_flight.size();
+    const std::unique_ptr<AsyncCopy> copy = std::move(cluster.in_flight[n]);
+    cluster.in_flight.erase(cluster.in_flight.begin() + static_cast<std::ptrdiff_t>(n));
+    copy->land();
+    cluster.progress++;
+  }
+
+  /// Nothing is in flight and every warp polls in vain or waits: a few more rounds, since a kernel may do something else when a poll fails.
+  void poll_again(Cluster& cluster) {
+    bool polls = false;
+    for (const auto& block : cluster.blocks) {
+      for (const Warp& w : block->warps) polls |= w.state == WarpState::kReady;
     }
-    for (Warp& w : block.warps) {
-      if (w.state != WarpState::kDone) report(FindingKind::kDeadlock, w, code_[w.splits[0].pc - 1], w.live(), "no warp of the block can go on:\n" + text);
-    }
-    throw std::runtime_error("a deadlock without a waiting warp");
+    cluster.polls = cluster.progress == cluster.polled_at ? cluster.polls + 1 : 0;
+    if (!polls || cluster.polls >= kPolls) report_deadlock(cluster);
+    cluster.polled_at = ++cluster.progress;
   }
 
   Launch& launch_;
@@ -211,7 +292,8 @@ void launch(const Function& function, const LaunchShape& shape, const std::uint8
   std::copy(shape.grid, shape.grid + 3, l.grid);
   std::copy(shape.block, shape.block + 3, l.block);
   l.dynamic_shared = shape.dynamic_shared;
-  l.shared_bytes = (function.static_shared + 15) / 16 * 16 + shape.dynamic_shared;
+  for (int n = 0; n < 3; n++) l.cluster[n] = std::max(shape.cluster[n], 1u);
+  l.shared_bytes = (shape.dynamic_shared == 0 ? (function.static_shared + 15) / 16 * 16 : function.dynamic_offset) + shape.dynamic_shared;
   l.params.assign(params, params + function.param_bytes);
   l.memory = &memory;
   l.counters = &counters;
@@ -227,27 +309,27 @@ void launch(const Function& function, const LaunchShape& shape, const std::uint8
   std::vector<u64> executed(function.code.size(), 0);
   Runner runner(l, executed);
 
-  std::vector<u32> order(static_cast<std::size_t>(l.grid[0]) * l.grid[1] * l.grid[2]);
+  std::vector<u32> order(static_cast<std::size_t>(l.grid[0]) * l.grid[1] * l.grid[2] / (l.cluster[0] * l.cluster[1] * l.cluster[2]));
   for (u32 n = 0; n < order.size(); n++) order[n] = n;
   std::mt19937_64 random(seed);
   std::shuffle(order.begin(), order.end(), random);
 
-  std::deque<std::unique_ptr<Block>> waiting;
-  std::unique_ptr<Block> spare;
+  std::deque<std::unique_ptr<Cluster>> waiting;
+  std::unique_ptr<Cluster> spare;
   std::size_t next = 0;
   while (next < order.size() || !waiting.empty()) {
-    std::unique_ptr<Block> block;
+    std::unique_ptr<Cluster> cluster;
     if (next < order.size()) {
-      block = spare != nullptr ? std::move(spare) : std::make_unique<Block>();
-      runner.start(*block, order[next++]);
+      cluster = spare != nullptr ? std::move(spare) : std::make_unique<Cluster>();
+      runner.start(*cluster, order[next++]);
     } else {
-      block = std::move(waiting.front());
+      cluster = std::move(waiting.front());
       waiting.pop_front();
     }
-    if (runner.run(*block)) {
-      spare = std::move(block);
+    if (runner.run(*cluster)) {
+      spare = std::move(cluster);
     } else {
-      waiting.push_back(std::move(block));
+      waiting.push_back(std::move(cluster));
     }
   }
   for (std::size_t n = 0; n < executed.size(); n++) {

@@ -11,6 +11,7 @@ struct LaunchShape {
   std::uint32_t grid[3];
   std::uint32_t block[3];
   std::uint32_t dynamic_shared;
+  std::uint32_t cluster[3] = {1, 1, 1};  // blocks that run together
 };
 
 /// Throws the first Finding; memory stays as it was then.

@@ -1,9 +1,6 @@
 // Loads, stores, atomics, fences and barriers, with the checks of every access.
 //
-// Shared memory: a byte knows its last writer with that warp's clock; a pair of bytes knows when each warp read it last. A warp's clock
-// advances at bar.sync and bar.warp.sync, and bar.sync tells the participants each other's clocks. An access races with another
-// warp's that its own warp does not know to be over; within a warp, a lane may read what another lane wrote only after bar.warp.sync.
-// Global memory: blocks know of each other through fences and atomics on the same address.
+// Shared memory: shared.cpp. Global memory: blocks know of each other through fences and atomics on the same address.
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -29,8 +26,6 @@ void report(FindingKind kind, Warp& w, const Instruction& i, u32 lanes, const st
   throw Finding(kind, std::string(name_of(kind)) + " in " + block.launch->function->name + head + "\n  " + where(*block.launch, i) + "\n  " + what);
 }
 
-namespace {
-
 std::string hex(u64 value) {
   char text[32];
   std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(value));
@@ -44,23 +39,7 @@ std::string describe(const Launch& launch, u64 address) {
          (address >= near->base ? "+ " + std::to_string(address - near->base) : "- " + std::to_string(near->base - address));
 }
 
-void check_shared_bounds(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
-  const u64 size = w.block->launch->shared_bytes;
-  if (address % bytes != 0)
-    report(FindingKind::kMisaligned, w, i, u32{1} << lane, "shared + " + hex(address) + " is not a multiple of " + std::to_string(bytes));
-  if (address >= size || bytes > size - address)
-    report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "shared + " + hex(address) + ", the block has " + std::to_string(size) + " bytes");
-}
-
-[[noreturn]] void shared_race(Warp& w, const Instruction& i, int lane, u32 at, const SharedByte& byte, const char* how) {
-  report(FindingKind::kSharedRace, w, i, u32{1} << lane,
-         std::string(how) + " at shared + " + hex(at) +
-             (byte.write == nullptr ? "" : ", last written by warp " + std::to_string(byte.writer - 1) + " at " + where(*w.block->launch, *byte.write)));
-}
-
-std::size_t reads_at(const Block& block, u32 byte, int warp) {
-  return static_cast<std::size_t>(byte / 2) * block.warps.size() + static_cast<std::size_t>(warp);
-}
+namespace {
 
 void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation& a, u64 offset, u32 bytes, bool store) {
   Block& block = *w.block;
@@ -145,59 +124,6 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
 
 }  // namespace
 
-u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes) {
-  check_shared_bounds(w, i, lane, address, bytes);
-  Block& block = *w.block;
-  if (block.launch->checks) {
-    for (u32 at = address; at < address + bytes; at++) {
-      const SharedByte& byte = block.shadow[at];
-      if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "shared + " + hex(at) + ", copied by " + where(*block.launch, *byte.write));
-      if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
-      if (byte.writer == w.index + 1) {
-        if (byte.lane != lane && byte.write_clock == w.clock[static_cast<std::size_t>(w.index)]) {
-          report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
-                 "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
-        }
-      } else if (byte.writer != 0 && w.clock[byte.writer - 1u] <= byte.write_clock) {
-        shared_race(w, i, lane, at, byte, "read after write");
-      }
-      block.reads[reads_at(block, at, w.index)] = w.clock[static_cast<std::size_t>(w.index)] + 1;
-    }
-  }
-  return &block.shared[address];
-}
-
-u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes) {
-  check_shared_bounds(w, i, lane, address, bytes);
-  Block& block = *w.block;
-  if (block.launch->checks) {
-    for (u32 at = address; at < address + bytes; at++) {
-      SharedByte& byte = block.shadow[at];
-      if (byte.pending)
-        report(FindingKind::kPendingCopy, w, i, u32{1} << lane,
-               "a write to shared + " + hex(at) + ", into which " + where(*block.launch, *byte.write) + " still copies");
-      if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock)
-        shared_race(w, i, lane, at, byte, "write after write");
-      if (byte.writer == w.index + 1 && byte.lane != lane && byte.write != &i && byte.write_clock == w.clock[static_cast<std::size_t>(w.index)]) {
-        report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
-               "a write to shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
-      }
-      for (std::size_t other = 0; other < block.warps.size() && at % 2 == 0; other++) {
-        const u32 read = block.reads[reads_at(block, at, static_cast<int>(other))];
-        if (read != 0 && static_cast<int>(other) != w.index && w.clock[other] < read) {
-          report(FindingKind::kSharedRace, w, i, u32{1} << lane, "write after read at shared + " + hex(at) + ", read by warp " + std::to_string(other));
-        }
-      }
-      byte.writer = static_cast<u16>(w.index + 1);
-      byte.lane = static_cast<u8>(lane);
-      byte.write_clock = w.clock[static_cast<std::size_t>(w.index)];
-      byte.write = &i;
-      byte.initialised = 1;
-    }
-  }
-  return &block.shared[address];
-}
-
 u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u32 bytes, bool store, bool atomic) {
   if (space == kGeneric) {
     if (address - kSharedWindow < kWindowBytes) {
@@ -214,18 +140,7 @@ u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u3
   Launch& launch = *w.block->launch;
   if (space == kShared) {
     if (address >= kWindowBytes) report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "shared + " + hex(address));
-    if (atomic) {  // atomics do not race with each other; their order against plain stores is checked
-      check_shared_bounds(w, i, lane, address, bytes);
-      Block& block = *w.block;
-      for (u64 at = address; at < address + bytes && launch.checks; at++) {
-        const SharedByte& byte = block.shadow[at];
-        if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "shared + " + hex(at) + ", copied by " + where(launch, *byte.write));
-        if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
-        if (byte.writer != 0 && byte.writer != w.index + 1 && w.clock[byte.writer - 1u] <= byte.write_clock)
-          shared_race(w, i, lane, static_cast<u32>(at), byte, "atomic after write");
-      }
-      return &block.shared[address];
-    }
+    if (atomic) return shared_atomic(w, i, lane, static_cast<u32>(address), bytes);
     return store ? shared_write(w, i, lane, static_cast<u32>(address), bytes) : shared_read(w, i, lane, static_cast<u32>(address), bytes);
   }
   if (space == kParam) {
@@ -244,10 +159,6 @@ u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u3
     return &w.local[at];
   }
   return global_access(w, i, lane, address, bytes, store, atomic);
-}
-
-void require_converged(Warp& w, const Instruction& i, u32 lanes) {
-  if (lanes != kAllLanes) report(FindingKind::kDivergence, w, i, lanes, "all 32 lanes must execute it together");
 }
 
 namespace {
@@ -341,7 +252,7 @@ void atomic(Warp& w, const Instruction& i, u32 lanes) {
 }
 
 void barrier(Warp& w, const Instruction& i, u32 lanes) {
-  if (lanes != w.live()) report(FindingKind::kBarrier, w, i, lanes, "the warp has diverged: the other lanes are elsewhere");
+  require_lanes(w, i, lanes, w.live(), FindingKind::kBarrier, "the warp has diverged: the other lanes are elsewhere");
   if (w.exited != 0) report(FindingKind::kBarrier, w, i, lanes, "some threads of this warp have exited");
   Launch& launch = *w.block->launch;
   launch.counters->barriers++;
@@ -355,9 +266,9 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
   b.expected = expected;
   b.arrived += 32;
   if (b.clock.empty()) b.clock.assign(w.clock.size(), 0);
-  u32& own = w.clock[static_cast<std::size_t>(w.index)];
-  own++;
-  for (std::size_t n = 0; n < b.clock.size(); n++) b.clock[n] = std::max(b.clock[n], w.clock[n]);
+  w.clock[w.component]++;
+  join(b.clock, w.clock);
+  w.block->cluster->progress++;
   if (i.kind == 0) {
     w.state = WarpState::kBarrier;
     w.barrier = static_cast<int>(id);
@@ -366,10 +277,9 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
 
 void warp_barrier(Warp& w, const Instruction& i, u32 lanes) {
   for_lanes(lanes, [&](int l) {
-    if (static_cast<u32>(w.reg(i.operands[0])[l]) != lanes)
-      report(FindingKind::kDivergence, w, i, lanes, "the member mask is not the lanes that arrive together");
+    require_lanes(w, i, lanes, static_cast<u32>(w.reg(i.operands[0])[l]), FindingKind::kDivergence, "the member mask is not the lanes that arrive together");
   });
-  w.clock[static_cast<std::size_t>(w.index)]++;
+  w.clock[w.component]++;
 }
 
 void gpu_fence(Warp& w, const Instruction&, u32) {

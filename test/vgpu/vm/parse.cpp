@@ -2,6 +2,7 @@
 //
 // A statement ends at a semicolon; .loc, .file and the module's head end at the line. Inline asm opens scopes ("{ .reg .pred p; … }").
 // Parameters are an addressable space: nvcc takes their address and does arithmetic on it.
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <stdexcept>
@@ -196,6 +197,7 @@ class Parser {
     labels_.clear();
     jumps_.clear();
     dynamic_.clear();
+    dynamic_align_ = 16;
     file_ = line_ = 0;
     const auto open = text_.find('(', at_);
     function_->name = words(text_.substr(at_, open - at_)).back();
@@ -216,7 +218,8 @@ class Parser {
     for (const Declaration& d : module_shared_) declare_shared(d);
     parse_body();
     // Dynamic shared memory begins behind the static part.
-    for (std::uint32_t slot : dynamic_) function_->slots[slot].value = align_up(function_->static_shared, 16);
+    function_->dynamic_offset = static_cast<std::uint32_t>(align_up(function_->static_shared, dynamic_align_));
+    for (std::uint32_t slot : dynamic_) function_->slots[slot].value = function_->dynamic_offset;
     for (const auto& [instruction, label] : jumps_) {
       const auto found = labels_.find(label);
       if (found == labels_.end()) throw std::runtime_error("PTX: no label " + label);
@@ -234,6 +237,11 @@ class Parser {
           threads *= static_cast<std::uint32_t>(std::max(1, std::atoi(number.c_str())));
         function_->max_threads = threads;
       }
+    }
+    if (const auto at = text.find(".reqnctapercluster"); at != string::npos) {
+      std::fill(std::begin(function_->cluster), std::end(function_->cluster), 1u);
+      std::uint32_t* axis = function_->cluster;
+      for (const string& number : split(text.substr(at + 18, text.find('\n', at) - at - 18), ',')) *axis++ = static_cast<std::uint32_t>(std::atoi(number.c_str()));
     }
   }
 
@@ -276,6 +284,7 @@ class Parser {
   void declare_shared(const Declaration& d) {
     if (!d.sized || d.bytes == 0) {
       dynamic_.push_back(declare(d.name, {SlotKind::kShared, 0, d.name}));
+      dynamic_align_ = std::max(dynamic_align_, d.align);
       return;
     }
     const auto offset = static_cast<std::uint32_t>(align_up(function_->static_shared, d.align));
@@ -329,6 +338,8 @@ class Parser {
       bool first_address = true;
       for (const string& operand : operands) parse_operand(i, operand, first_address);
     }
+    const bool bulk = std::find(parts.begin(), parts.end(), "bulk") != parts.end();
+    function_->asynchronous |= parts[0] == "mbarrier" || parts[0] == "wgmma" || (parts[0] == "cp" && bulk);
     if (!decode(i, parts)) throw std::runtime_error("PTX: unknown instruction \"" + text + "\" in " + function_->name);
     function_->code.push_back(std::move(i));
   }
@@ -337,7 +348,8 @@ class Parser {
     if (text[0] == '{') {
       for (const string& element : split(text.substr(1, text.size() - 2), ',')) parse_operand(i, element, first_address);
     } else if (text[0] == '[') {
-      const string inside = trim(text.substr(1, text.size() - 2));
+      const auto elements = split(text.substr(1, text.size() - 2), ',');
+      const string& inside = elements.at(0);
       auto sign = inside.find_first_of("+-", 1);
       std::int64_t offset = 0;
       if (sign != string::npos) {
@@ -347,6 +359,8 @@ class Parser {
       (first_address ? i.offset : i.offset2) = offset;
       first_address = false;
       add_operand(i, trim(inside.substr(0, sign)), false);
+      // The coordinates of a tensor copy: [map, {x, y}]
+      for (std::size_t n = 1; n < elements.size(); n++) parse_operand(i, elements[n], first_address);
     } else if (const auto bar = text.find('|'); bar != string::npos) {
       add_operand(i, trim(text.substr(0, bar)), false);
       add_operand(i, trim(text.substr(bar + 1)), false);
@@ -390,6 +404,7 @@ class Parser {
   Names labels_;
   std::vector<std::pair<std::size_t, string>> jumps_;
   std::vector<std::uint32_t> dynamic_;
+  std::uint64_t dynamic_align_ = 16;
   std::vector<Declaration> module_shared_;
   int file_ = 0;
   int line_ = 0;

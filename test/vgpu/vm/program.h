@@ -54,8 +54,11 @@ struct Function {
   std::vector<Param> params;
   std::uint64_t param_bytes = 0;
   std::uint32_t static_shared = 0;
+  std::uint32_t dynamic_offset = 0;  // where dynamic shared memory begins
   std::uint32_t local_bytes = 0;
   std::uint32_t max_threads = 1024;
+  std::uint32_t cluster[3] = {};  // .reqnctapercluster; 0: the launch says
+  bool asynchronous = false;      // it has mbarriers, bulk copies or wgmma
   const std::map<int, std::string>* files = nullptr;
 };
 
@@ -78,6 +81,7 @@ std::unique_ptr<Program> parse(const std::string& ptx);
 /// The handler of an instruction whose operands are parsed; false: unknown. `parts` is the opcode split at dots.
 bool decode(Instruction& instruction, const std::vector<std::string>& parts);
 bool decode_memory(Instruction& instruction, const std::vector<std::string>& parts);
+bool decode_async(Instruction& instruction, const std::vector<std::string>& parts);
 bool decode_tensor(Instruction& instruction, const std::vector<std::string>& parts);
 
 }  // namespace vgpu

@@ -2,12 +2,14 @@
 #pragma once
 #include <cstring>
 #include <map>
+#include <memory>
 #include <random>
 #include <vector>
 
 #include "counters.h"
 #include "finding.h"
 #include "fragments.h"
+#include "mbarrier.h"
 #include "memory.h"
 #include "program.h"
 
@@ -30,14 +32,17 @@ enum Space { kGeneric, kGlobal, kShared, kLocal, kParam, kConst };
 
 struct Launch;
 struct Block;
+struct Cluster;
 
 /// The order of accesses to one shared byte. A warp's clock counts the synchronisations it took part in.
 struct SharedByte {
   u32 write_clock = 0;
-  u16 writer = 0;  // warp + 1; 0: nobody
+  u16 writer = 0;  // component + 1; 0: nobody
   u8 lane = 0;
   u8 initialised : 1 = 0;
-  u8 pending : 1 = 0;  // a cp.async that has not landed
+  u8 pending : 1 = 0;  // a copy that has not landed
+  u8 generic : 1 = 0;  // written by a thread: asynchronous operations see it after fence.proxy.async
+  u8 barrier : 1 = 0;  // of an mbarrier: for mbarrier instructions only
   const Instruction* write = nullptr;
 };
 
@@ -53,13 +58,22 @@ struct PendingCopy {
 struct Split {
   u32 pc;
   u32 lanes;
+  u64 idle = 0;          // the cluster's progress, + 1, at a poll that failed: there is nothing to do until there is more
+  bool waiting = false;  // for other lanes, at an instruction that wants them all
+  u32 at = 0;            // the instruction of the last poll
 };
+
+/// Thrown by handlers before they have done anything: the instruction runs again when other lanes have come.
+struct NotConverged {};
+/// The same for what must happen elsewhere first: it runs again when the cluster has made progress.
+struct NotYet {};
 
 enum class WarpState { kReady, kBarrier, kDone };
 
 struct Warp {
   Block* block = nullptr;
   int index = 0;
+  u32 component = 0;  // its place in clocks: warps of a cluster's second block follow those of the first
   std::vector<u64> registers;
   std::vector<Split> splits;  // of lanes that have not exited, by pc
   u32 started = 0;            // lanes that exist
@@ -67,7 +81,7 @@ struct Warp {
   WarpState state = WarpState::kReady;
   int barrier = 0;
   u32 barrier_count = 0;
-  std::vector<u32> clock;  // what this warp knows of every warp's clock, its own among them
+  std::vector<u32> clock;  // what this warp knows of every component's clock, its own among them: see Cluster
   std::vector<PendingCopy> copies;
   u32 groups[32] = {};
   std::vector<u8> local;
@@ -76,8 +90,10 @@ struct Warp {
   u32 next = 0;
   u32 branch_lanes = 0;
   bool yield = false;
-  u32 sync_wait = 0;
+  bool polled = false;  // in vain
+  bool others_may_come = false;  // there are other splits that can still run
   u32 backward = 0;
+  u32 cluster_phase = 0;  // in which it arrived at barrier.cluster, + 1
 
   u64* reg(u32 slot) { return &registers[static_cast<std::size_t>(slot) * 32]; }
   u32 live() const { return started & ~exited; }
@@ -91,23 +107,62 @@ struct Barrier {
 
 struct Block {
   Launch* launch = nullptr;
+  Cluster* cluster = nullptr;
+  u32 rank = 0;  // in its cluster
   u32 index = 0;
   u32 coordinates[3] = {};
   std::vector<Warp> warps;
   std::vector<u8> shared;
   std::vector<SharedByte> shadow;
-  std::vector<u32> reads;  // per byte pair and warp: the reader's clock + 1
+  std::vector<u32> reads;  // per byte pair and reader (the cluster's warps): the reader's clock + 1
+  std::vector<u32> async_reads;  // per 16 bytes and warpgroup of the cluster: as reads
+  std::vector<u8> swizzles;      // per 16 bytes: how a copy laid them out
   Barrier barriers[16];
+  std::vector<Mbarrier> mbarriers;
+  std::vector<u16> mbarrier_at;  // per 8 bytes of shared memory: its place among them + 1
   u32 epoch = 0;            // releases by membar
   u32 fenced = 0;           // epochs that a fence has made visible
+  u32 proxy_fenced = 0;     // epochs whose stores a proxy fence has made visible to bulk copies
   std::map<u32, u32> seen;  // other blocks' epochs known here
   std::mt19937_64 random;
+};
+
+/// A copy that has been issued and has not arrived.
+struct AsyncCopy {
+  virtual ~AsyncCopy() = default;
+  virtual void land() = 0;
+};
+
+/// Blocks that run together and share their clocks; without clusters each block is one.
+///
+/// The components of a clock: a warp's own events; with asynchronous instructions also each warp's proxy fences, the reads of each warpgroup's
+/// wgmma, and for each mbarrier the phases of copies that it has counted.
+struct Cluster {
+  Launch* launch = nullptr;
+  std::vector<std::unique_ptr<Block>> blocks;
+  u32 num_warps = 0;
+  u32 num_groups = 0;          // warpgroups; 0 without asynchronous instructions
+  std::vector<u32> clock;      // of the components that are no warps
+  u64 progress = 0;            // what warps may wait for has happened: polls are worth another try
+  u64 polls = 0;               // rounds of polls in vain
+  u64 polled_at = 0;           // the progress that their last one pretended
+  std::vector<std::unique_ptr<AsyncCopy>> in_flight;  // they land when no warp can go on, in seeded order
+  // barrier.cluster: threads that have arrived, phases completed, what was released.
+  u32 arrived = 0;
+  u32 phase = 0;
+  std::vector<u32> arrivals;
+  std::vector<u32> completed;
+  std::mt19937_64 random;
+
+  u32 fence_component(u32 warp) const { return num_warps + warp; }
+  u32 group_component(u32 group) const { return 2 * num_warps + group; }
 };
 
 struct Launch {
   const Function* function = nullptr;
   u32 grid[3] = {};
   u32 block[3] = {};
+  u32 cluster[3] = {1, 1, 1};
   u32 dynamic_shared = 0;
   u32 shared_bytes = 0;
   std::vector<u8> params;
@@ -130,7 +185,19 @@ void count_shared(Warp& w, const u64* addresses, u32 lanes, u32 bytes);
 /// A shared access by `lane`, checked; the caller copies the bytes itself.
 u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
 u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
+/// Atomics do not race with each other; their order against plain stores is checked.
+u8* shared_atomic(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
 
+std::string hex(u64 value);
+/// An address in global memory as allocation plus offset.
+std::string describe(const Launch& launch, u64 address);
+void check_shared_bounds(Warp& w, const Instruction& i, const Block& block, int lane, u64 address, u32 bytes);
+/// Who a component is, for reports.
+std::string party(const Cluster& cluster, u32 component);
+void join(std::vector<u32>& clock, const std::vector<u32>& other);
+
+/// Returns if `lanes` are the `wanted` ones. Otherwise lets the others come; when they cannot, it is a finding.
+void require_lanes(Warp& w, const Instruction& i, u32 lanes, u32 wanted, FindingKind kind, const std::string& what);
 void require_converged(Warp& w, const Instruction& i, u32 lanes);
 void land_copies(Warp& w, u32 lanes, u32 may_stay);
 
