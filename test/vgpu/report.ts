@@ -27,6 +27,11 @@ export interface LaunchReport {
   sharedWays: number
   mmaFlops: number
   barriers: number
+  /** Bulk and tensor copies in both directions, and the bytes of their whole boxes, as mbarriers count them. */
+  tmaCopies: number
+  tmaBytes: number
+  /** Waits for an mbarrier that succeeded. */
+  mbarrierWaits: number
   instructions: Record<string, number>
   traffic: Traffic[]
   /** What the checker found, by name; absent when nothing. */

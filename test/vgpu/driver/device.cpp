@@ -135,6 +135,8 @@ VGPU_EXPORT cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdev
       case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: *value = 1; break;
       case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING: *value = 1; break;
       case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: *value = 40 << 20; break;
+      case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH: *value = env.capability >= 90; break;
+      case CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED: *value = env.capability >= 90; break;
       case CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT: *value = 2; break;
       default: *value = 0;  // clock rates, textures, graphics: nothing here has them
     }

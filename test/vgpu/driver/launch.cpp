@@ -1,4 +1,5 @@
 // Launches: checked when they are called, run in stream order; what the checker finds becomes the device's sticky error.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -45,6 +46,26 @@ void run(Device& device, const Request& request) {
   write_report(report);
 }
 
+/// The attributes that the package uses: blocks per cluster, and overlap with the launch before, which changes nothing here. False: an unknown one.
+bool read_attributes(const CUlaunchConfig& config, unsigned (&cluster)[3]) {
+  for (unsigned n = 0; n < config.numAttrs; n++) {
+    const CUlaunchAttribute& attribute = config.attrs[n];
+    switch (attribute.id) {
+      case CU_LAUNCH_ATTRIBUTE_IGNORE:
+      case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: break;
+      case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+        cluster[0] = attribute.value.clusterDim.x;
+        cluster[1] = attribute.value.clusterDim.y;
+        cluster[2] = attribute.value.clusterDim.z;
+        break;
+      default: return false;
+    }
+  }
+  return true;
+}
+
+constexpr unsigned kMostBlocksPerCluster = 8;  // that every device with clusters can run
+
 CUresult launch(Device& device, const CUlaunchConfig& config, CUfunction handle, void** arguments, void** extra) {
   const auto* kernel = reinterpret_cast<const Kernel*>(handle);
   auto stream = stream_of(device, config.hStream);
@@ -63,8 +84,21 @@ CUresult launch(Device& device, const CUlaunchConfig& config, CUfunction handle,
   if (config.sharedMemBytes > kernel->max_dynamic_shared || config.sharedMemBytes + function.static_shared > environment().max_shared_bytes) {
     return CUDA_ERROR_INVALID_VALUE;
   }
+  unsigned cluster[3] = {function.cluster[0], function.cluster[1], function.cluster[2]};
+  if (!read_attributes(config, cluster)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  const bool fixed = function.cluster[0] != 0;
+  if (cluster[0] != 0) {
+    const bool whole = cluster[1] != 0 && cluster[2] != 0 && config.gridDimX % cluster[0] == 0 && config.gridDimY % cluster[1] == 0 && config.gridDimZ % cluster[2] == 0;
+    const bool agrees = !fixed || std::equal(cluster, cluster + 3, function.cluster);
+    if (environment().capability < 90 || !whole || !agrees || cluster[0] * cluster[1] * cluster[2] > kMostBlocksPerCluster) {
+      return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+    }
+  }
   Request request{
-      kernel, {{config.gridDimX, config.gridDimY, config.gridDimZ}, {config.blockDimX, config.blockDimY, config.blockDimZ}, config.sharedMemBytes}, {}};
+      kernel, {{config.gridDimX, config.gridDimY, config.gridDimZ}, {config.blockDimX, config.blockDimY, config.blockDimZ}, config.sharedMemBytes, {1, 1, 1}}, {}};
+  std::copy(cluster, cluster + 3, request.shape.cluster);
   request.params.resize(function.param_bytes);
   for (std::size_t n = 0; n < function.params.size(); n++) {
     std::memcpy(&request.params[function.params[n].offset], arguments[n], function.params[n].bytes);

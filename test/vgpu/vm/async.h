@@ -18,16 +18,28 @@ constexpr u32 swizzled(u32 address, Swizzle mode) {
   return address ^ ((address >> 7 & bits) << 4);
 }
 
-/// What the issuer knew. Keep one per operation until it completes.
+/// What the issuer knew. Keep one per operation until it completes. `lane`: which issued it; -1: all of the warp together.
 struct AsyncIssue {
   std::vector<u32> clock;
+  std::shared_ptr<const std::vector<u32>> proxy_fence;
+  u32 synced = 0;
+  int lane = -1;
 };
-inline AsyncIssue issue_async(const Warp& w) { return {w.clock}; }
+/// Later writes of the warp itself come after it.
+inline AsyncIssue issue_async(Warp& w, int lane = -1) {
+  AsyncIssue issue{w.clock, w.proxy_fence, w.synced, lane};
+  w.clock[w.component]++;
+  return issue;
+}
 
 /// A read by an asynchronous operation of warp `w`, when it completes; `address` is where the bytes lie (swizzled already). Finds what shared_read finds,
 /// generic writes without fence.proxy.async, and bytes that a copy laid out with another swizzle than `mode` (kUnknown: any will do).
 /// `reader` is the component that the read counts for: w.component or wgmma_component.
 const u8* async_read(Warp& w, const Instruction& i, const AsyncIssue& issue, u32 address, u32 bytes, Swizzle mode, u32 reader);
+
+/// An asynchronous access, by whoever knows `clock`, to a byte that a thread wrote: its fence must lie between. Where the writer is a cp.async that an
+/// mbarrier counts, nobody but who has waited can fence: `own_fence` is what the issuer knew at its last one.
+void check_proxy_fence(Warp& w, const Instruction& i, const std::vector<u32>& clock, const std::vector<u32>* own_fence, const SharedByte& byte, u32 at);
 
 /// A write by anyone (not by the component `except`) to a pair of bytes, or to the 16 bytes with this number, that is not ordered after their reads.
 void check_readers(Warp& w, const Instruction& i, const Block& block, int lane, u32 at, u32 except);

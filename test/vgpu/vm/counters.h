@@ -23,6 +23,9 @@ struct Counters {
   std::uint64_t shared_ways = 0;    // cycles those phases take; equal to the phases when nothing conflicts
   std::uint64_t mma_flops = 0;
   std::uint64_t barriers = 0;
+  std::uint64_t tma_copies = 0;  // bulk copies and tensor copies, in both directions
+  std::uint64_t tma_bytes = 0;   // of whole boxes, as mbarriers count them; what memory moved is among the global bytes
+  std::uint64_t mbarrier_waits = 0;  // that succeeded
   std::map<std::string, std::uint64_t> instructions;   // by opcode without modifiers, per warp
   std::map<std::uint64_t, AllocationTraffic> traffic;  // by base address
 };

@@ -9,6 +9,12 @@ bool decode(Instruction& i, const std::vector<std::string>& parts) {
   static const std::set<std::string> memory = {"ld",    "st",  "atom",    "red",     "cvta",          "prefetch", "prefetchu", "membar",
                                                "fence", "bar", "barrier", "discard", "applypriority", "ldu",      "isspacep"};
   static const std::set<std::string> tensor = {"mma", "ldmatrix", "stmatrix", "movmatrix", "cp"};
+  const auto has = [&](const char* part) { return std::find(parts.begin() + 1, parts.end(), part) != parts.end(); };
+  const bool bulk = parts[0] == "cp" && (has("bulk") || has("mbarrier"));
+  const bool fence = parts[0] == "fence" && (has("proxy") || has("mbarrier_init"));
+  const bool cluster = (parts[0] == "barrier" && has("cluster")) || (parts[0] == "prefetch" && has("tensormap"));
+  if (parts[0] == "mbarrier" || parts[0] == "griddepcontrol" || parts[0] == "mapa" || parts[0] == "getctarank" || bulk || fence || cluster)
+    return decode_async(i, parts);
   if (memory.count(parts[0]) != 0) return decode_memory(i, parts);
   if (tensor.count(parts[0]) != 0) return decode_tensor(i, parts);
   const Mods m{parts};

@@ -1,4 +1,5 @@
 // Control flow, shuffles and votes. PTX ISA 9.7.9.6 and 9.7.12.
+#include "bulk.h"
 #include "lanes.h"
 
 namespace vgpu {
@@ -12,6 +13,7 @@ void exit_lanes(Warp& w, const Instruction& i, u32 lanes) {
       report(FindingKind::kOpenCopies, w, *copy.instruction, u32{1} << copy.lane, "no cp.async.wait covers this copy before the thread exits");
   }
   (void)i;
+  if (!w.bulk_stores.empty()) exit_bulk(w, lanes);
   w.exited |= lanes;
 }
 

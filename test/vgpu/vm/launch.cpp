@@ -19,7 +19,6 @@ constexpr u32 kSpinJumps = 1 << 16;      // backward jumps of one split after wh
 constexpr u64 kBlockSlice = 1ull << 26;  // warp instructions of a cluster before others run
 constexpr u64 kPatience = 1ull << 20;    // warp instructions without progress after which a copy lands although warps still run: they may spin for it
 constexpr u32 kPolls = 3;                // rounds of polls in vain, with nothing in flight, after which it is a deadlock
-constexpr u32 kMbarrierComponents = 64;  // room for that many in a clock before it has to grow
 
 class Runner {
  public:
@@ -33,11 +32,11 @@ class Runner {
     cluster.launch = &launch_;
     cluster.num_warps = num_warps * size;
     cluster.num_groups = launch_.function->asynchronous ? (num_warps + 3) / 4 * size : 0;
-    const u32 components = cluster.num_groups == 0 ? cluster.num_warps : cluster.group_component(cluster.num_groups) + kMbarrierComponents;
+    const u32 components = cluster.num_groups == 0 ? cluster.num_warps : cluster.group_component(cluster.num_groups) + kMaxMbarriers;
     cluster.clock.assign(components, 0);
     cluster.in_flight.clear();
     cluster.progress = cluster.polls = cluster.polled_at = 0;
-    cluster.arrived = cluster.phase = 0;
+    cluster.arrived = cluster.phase = cluster.num_mbarriers = 0;
     cluster.arrivals.assign(components, 0);
     cluster.completed.assign(components, 0);
     if (fresh) {
@@ -130,7 +129,13 @@ class Runner {
     w.splits = {{0, w.started}};
     w.clock.assign(block.cluster->arrivals.size(), 0);
     w.clock[w.component] = 1;
+    w.synced = 1;
+    w.fenced.clear();
+    w.partial_fences.clear();
+    w.proxy_fence.reset();
     w.copies.clear();
+    w.bulk_stores.clear();
+    std::fill(w.bulk_groups, w.bulk_groups + 32, 0);
     std::fill(w.groups, w.groups + 32, 0);
     w.local.assign(std::size_t{32} * f.local_bytes, 0xff);
     w.local_initialised.assign(std::size_t{32} * f.local_bytes, 0);

@@ -7,6 +7,8 @@ namespace vgpu {
 
 struct Instruction;
 
+constexpr std::uint32_t kMaxMbarriers = 128;  // of a cluster: as many have a component in its clocks
+
 /// A phase is complete when no arrival and no byte of a copy is missing; then the next one begins with the full count.
 struct Mbarrier {
   std::uint32_t address = 0;

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <set>
 
-#include "warp.h"
+#include "bulk.h"
 
 namespace vgpu {
 
@@ -70,9 +70,10 @@ void global_race_check(Warp& w, const Instruction& i, int lane, GlobalAllocation
   }
 }
 
-u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes, bool store, bool atomic) {
+/// `bulk`: of a bulk copy, of any size and alignment, and of bytes that may be uninitialised.
+u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes, bool store, bool atomic, bool bulk) {
   Launch& launch = *w.block->launch;
-  if (address % bytes != 0)
+  if (!bulk && address % bytes != 0)
     report(FindingKind::kMisaligned, w, i, u32{1} << lane, describe(launch, address) + " is not a multiple of " + std::to_string(bytes));
   GlobalAllocation* a = launch.memory->find(address);
   if (a == nullptr || bytes > a->bytes - (address - a->base))
@@ -88,13 +89,13 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
     }
   }
   if (launch.checks) {
-    if (!store || atomic) {
+    if ((!store || atomic) && !bulk) {
       for (u32 b = 0; b < bytes; b++) {
         if (!a->initialised[offset + b]) report(FindingKind::kUninitialisedGlobal, w, i, u32{1} << lane, describe(launch, address + b));
       }
     }
     if (!atomic) global_race_check(w, i, lane, *a, offset, bytes, store);
-    if (!store && (i.flags & 1) != 0) {
+    if (!store && !bulk && (i.flags & 1) != 0) {
       for (u32 b = 0; b < bytes; b++) {
         if (a->writer[offset + b] != 0)
           report(FindingKind::kGlobalRace, w, i, u32{1} << lane, "ld.global.nc of " + describe(launch, address + b) + ", which this launch wrote");
@@ -123,6 +124,33 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
 }
 
 }  // namespace
+
+const u8* bulk_global_read(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
+  const u8* from = global_access(w, i, lane, address, bytes, false, false, true);
+  const Block& block = *w.block;
+  block.launch->counters->global_loaded_bytes += bytes;
+  if (block.launch->checks) {
+    const GlobalAllocation& a = *block.launch->memory->find(address);
+    for (u64 b = address - a.base; b < address - a.base + bytes; b++) {
+      if (a.writer[b] == block.index + 1 && a.writer_epoch[b] >= block.proxy_fenced)
+        report(FindingKind::kProxy, w, i, u32{1} << lane, describe(*block.launch, a.base + b) + ", which this block wrote with no fence.proxy.async since");
+    }
+  }
+  return from;
+}
+
+u8* bulk_global_write(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
+  w.block->launch->counters->global_stored_bytes += bytes;
+  return global_access(w, i, lane, address, bytes, true, false, true);
+}
+
+void bulk_global_poison(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
+  GlobalAllocation* a = w.block->launch->memory->find(address);
+  if (a == nullptr || bytes > a->bytes - (address - a->base))
+    report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, describe(*w.block->launch, address) + ", " + std::to_string(bytes) + " bytes");
+  std::memset(&a->data[address - a->base], 0xff, bytes);
+  std::memset(&a->initialised[address - a->base], 0, bytes);
+}
 
 u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u32 bytes, bool store, bool atomic) {
   if (space == kGeneric) {
@@ -158,7 +186,7 @@ u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u3
     }
     return &w.local[at];
   }
-  return global_access(w, i, lane, address, bytes, store, atomic);
+  return global_access(w, i, lane, address, bytes, store, atomic, false);
 }
 
 namespace {
@@ -266,7 +294,7 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
   b.expected = expected;
   b.arrived += 32;
   if (b.clock.empty()) b.clock.assign(w.clock.size(), 0);
-  w.clock[w.component]++;
+  w.synced = ++w.clock[w.component];
   join(b.clock, w.clock);
   w.block->cluster->progress++;
   if (i.kind == 0) {
@@ -279,10 +307,12 @@ void warp_barrier(Warp& w, const Instruction& i, u32 lanes) {
   for_lanes(lanes, [&](int l) {
     require_lanes(w, i, lanes, static_cast<u32>(w.reg(i.operands[0])[l]), FindingKind::kDivergence, "the member mask is not the lanes that arrive together");
   });
-  w.clock[w.component]++;
+  w.synced = ++w.clock[w.component];
 }
 
 void gpu_fence(Warp& w, const Instruction&, u32) {
+  w.fenced = w.clock;
+  w.fenced[w.component] = ++w.clock[w.component];
   w.block->epoch++;
   w.block->fenced = w.block->epoch;
 }

@@ -304,7 +304,7 @@ class Parser {
           for (int i = 0; i < count; i++) declare(name.substr(0, angle) + std::to_string(i), {SlotKind::kRegister, 0, name});
         }
       }
-    } else if (text.compare(0, 7, ".shared") == 0 || text.compare(0, 14, ".extern .shared") == 0) {
+    } else if (text.compare(0, 7, ".shared") == 0 || text.compare(0, 15, ".extern .shared") == 0) {
       declare_shared(parse_declaration(text));
     } else if (text.compare(0, 6, ".local") == 0) {
       const Declaration d = parse_declaration(text);
@@ -335,18 +335,19 @@ class Parser {
     if (parts[0] == "bra") {
       jumps_.emplace_back(function_->code.size(), operands.at(0));
     } else {
-      bool first_address = true;
-      for (const string& operand : operands) parse_operand(i, operand, first_address);
+      int addresses = 0;
+      for (const string& operand : operands) parse_operand(i, operand, addresses);
     }
     const bool bulk = std::find(parts.begin(), parts.end(), "bulk") != parts.end();
-    function_->asynchronous |= parts[0] == "mbarrier" || parts[0] == "wgmma" || (parts[0] == "cp" && bulk);
+    function_->asynchronous |= parts[0] == "mbarrier" || parts[0] == "wgmma" || (parts[0] == "cp" && bulk) ||
+                               (parts[0] == "fence" && parts.size() > 1 && (parts[1] == "proxy" || parts[1] == "mbarrier_init"));
     if (!decode(i, parts)) throw std::runtime_error("PTX: unknown instruction \"" + text + "\" in " + function_->name);
     function_->code.push_back(std::move(i));
   }
 
-  void parse_operand(Instruction& i, const string& text, bool& first_address) {
+  void parse_operand(Instruction& i, const string& text, int& addresses) {
     if (text[0] == '{') {
-      for (const string& element : split(text.substr(1, text.size() - 2), ',')) parse_operand(i, element, first_address);
+      for (const string& element : split(text.substr(1, text.size() - 2), ',')) parse_operand(i, element, addresses);
     } else if (text[0] == '[') {
       const auto elements = split(text.substr(1, text.size() - 2), ',');
       const string& inside = elements.at(0);
@@ -356,11 +357,11 @@ class Parser {
         string number = trim(inside.substr(sign + (inside[sign] == '+' ? 1 : 0)));
         offset = static_cast<std::int64_t>(parse_number(number));
       }
-      (first_address ? i.offset : i.offset2) = offset;
-      first_address = false;
+      (addresses == 0 ? i.offset : addresses == 1 ? i.offset2 : i.offset3) = offset;
+      addresses++;
       add_operand(i, trim(inside.substr(0, sign)), false);
       // The coordinates of a tensor copy: [map, {x, y}]
-      for (std::size_t n = 1; n < elements.size(); n++) parse_operand(i, elements[n], first_address);
+      for (std::size_t n = 1; n < elements.size(); n++) parse_operand(i, elements[n], addresses);
     } else if (const auto bar = text.find('|'); bar != string::npos) {
       add_operand(i, trim(text.substr(0, bar)), false);
       add_operand(i, trim(text.substr(bar + 1)), false);

@@ -21,6 +21,7 @@ struct Instruction {
   std::vector<bool> negated;            // predicate operands written with !
   std::int64_t offset = 0;              // of a memory operand
   std::int64_t offset2 = 0;             // of a second one (cp.async)
+  std::int64_t offset3 = 0;             // of a third one (the mbarrier of a bulk copy)
   std::uint32_t guard = ~0u;            // predicate slot, ~0: none
   bool guard_negated = false;
   std::uint32_t target = 0;  // of a branch
@@ -58,7 +59,7 @@ struct Function {
   std::uint32_t local_bytes = 0;
   std::uint32_t max_threads = 1024;
   std::uint32_t cluster[3] = {};  // .reqnctapercluster; 0: the launch says
-  bool asynchronous = false;      // it has mbarriers, bulk copies or wgmma
+  bool asynchronous = false;      // it has mbarriers, bulk copies, wgmma or fences for them
   const std::map<int, std::string>* files = nullptr;
 };
 

@@ -16,9 +16,9 @@ void join(std::vector<u32>& clock, const std::vector<u32>& other) {
 }
 
 std::string party(const Cluster& cluster, u32 component) {
-  if (component >= cluster.group_component(0)) {
+  if (component >= cluster.num_warps) {
     const u32 group = component - cluster.group_component(0);
-    return group < cluster.num_groups ? "wgmma of warpgroup " + std::to_string(group) : std::string("a copy");
+    return component >= cluster.group_component(0) && group < cluster.num_groups ? "wgmma of warpgroup " + std::to_string(group) : std::string("a copy");
   }
   const auto warps_each = cluster.num_warps / static_cast<u32>(cluster.blocks.size());
   return "warp " + std::to_string(component % warps_each) + (cluster.blocks.size() > 1 ? " of block " + std::to_string(component / warps_each) : "");
@@ -44,6 +44,18 @@ std::size_t reads_at(const Block& block, u32 byte, u32 component) {
   return static_cast<std::size_t>(byte / 2) * block.cluster->num_warps + component;
 }
 
+/// Whether the write of a thread was followed by its proxy fence, as `clock` knows.
+bool proxy_fenced(const Cluster& cluster, const std::vector<u32>& clock, const SharedByte& byte) {
+  const u32 warp = byte.writer - 1u;
+  if (clock[cluster.fence_component(warp)] > byte.write_clock) return true;
+  const u32 known = clock[cluster.partial_fence_component(warp)];
+  const auto warps_each = static_cast<u32>(cluster.blocks[0]->warps.size());
+  for (const auto& [when, lanes] : cluster.blocks[warp / warps_each]->warps[warp % warps_each].partial_fences) {
+    if (when > byte.write_clock && when <= known && (lanes >> byte.lane & 1) != 0) return true;
+  }
+  return false;
+}
+
 bool unordered(const std::vector<u32>& clock, const SharedByte& byte) { return byte.writer != 0 && clock[byte.writer - 1u] <= byte.write_clock; }
 
 void check_barrier_bytes(Warp& w, const Instruction& i, int lane, const SharedByte& byte, u32 at) {
@@ -53,7 +65,7 @@ void check_barrier_bytes(Warp& w, const Instruction& i, int lane, const SharedBy
 }  // namespace
 
 u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes) {
-  Block& block = *w.block;
+  Block& block = shared_block(w, i, lane, address);
   check_shared_bounds(w, i, block, lane, address, bytes);
   if (block.launch->checks) {
     const u32 own = w.clock[w.component];
@@ -63,7 +75,7 @@ u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes)
       check_barrier_bytes(w, i, lane, byte, at);
       if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
       if (byte.writer == w.component + 1) {
-        if (byte.lane != lane && byte.write_clock == own) {
+        if (byte.lane != lane && byte.write_clock >= w.synced) {
           report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
                  "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
         }
@@ -77,7 +89,7 @@ u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes)
 }
 
 u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes) {
-  Block& block = *w.block;
+  Block& block = shared_block(w, i, lane, address);
   check_shared_bounds(w, i, block, lane, address, bytes);
   if (block.launch->checks) {
     const u32 own = w.clock[w.component];
@@ -88,7 +100,7 @@ u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes
                "a write to shared + " + hex(at) + ", into which " + where(*block.launch, *byte.write) + " still copies");
       check_barrier_bytes(w, i, lane, byte, at);
       if (byte.writer != w.component + 1 && unordered(w.clock, byte)) shared_race(w, i, lane, at, byte, "write after write");
-      if (byte.writer == w.component + 1 && byte.lane != lane && byte.write != &i && byte.write_clock == own) {
+      if (byte.writer == w.component + 1 && byte.lane != lane && byte.write != &i && byte.write_clock >= w.synced) {
         report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
                "a write to shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
       }
@@ -111,7 +123,7 @@ u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes
 }
 
 u8* shared_atomic(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes) {
-  Block& block = *w.block;
+  Block& block = shared_block(w, i, lane, address);
   check_shared_bounds(w, i, block, lane, address, bytes);
   for (u32 at = address; at < address + bytes && block.launch->checks; at++) {
     const SharedByte& byte = block.shadow[at];
@@ -121,6 +133,28 @@ u8* shared_atomic(Warp& w, const Instruction& i, int lane, u32 address, u32 byte
     if (byte.writer != w.component + 1 && unordered(w.clock, byte)) shared_race(w, i, lane, at, byte, "atomic after write");
   }
   return &block.shared[address];
+}
+
+void check_proxy_fence(Warp& w, const Instruction& i, const std::vector<u32>& clock, const std::vector<u32>* own_fence, const SharedByte& byte, u32 at) {
+  const Cluster& cluster = *w.block->cluster;
+  if (!byte.generic || byte.writer == 0) return;
+  const bool counted = byte.writer > cluster.num_warps;
+  if (counted ? own_fence != nullptr && (*own_fence)[byte.writer - 1u] > byte.write_clock : proxy_fenced(cluster, clock, byte)) return;
+  report(FindingKind::kProxy, w, i, kAllLanes,
+         "shared + " + hex(at) + ", written by " + party(cluster, byte.writer - 1u) + " lane " + std::to_string(byte.lane) + " at " +
+             where(*w.block->launch, *byte.write) + " with no fence.proxy.async of that thread before this");
+}
+
+Block& shared_block(Warp& w, const Instruction& i, int lane, u32& address) {
+  if (address >> kRankShift == 0) return *w.block;
+  const u32 rank = (address >> kRankShift) - 1;
+  address &= (u32{1} << kRankShift) - 1;
+  Cluster& cluster = *w.block->cluster;
+  if (rank >= cluster.blocks.size()) report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "the cluster has no block of rank " + std::to_string(rank));
+  Block& block = *cluster.blocks[rank];
+  const bool gone = std::all_of(block.warps.begin(), block.warps.end(), [](const Warp& other) { return other.state == WarpState::kDone; });
+  if (gone) report(FindingKind::kOutOfBounds, w, i, u32{1} << lane, "shared memory of a block of the cluster that has exited");
+  return block;
 }
 
 void check_readers(Warp& w, const Instruction& i, const Block& block, int lane, u32 at, u32 except) {
@@ -153,11 +187,14 @@ const u8* async_read(Warp& w, const Instruction& i, const AsyncIssue& issue, u32
     if (byte.pending) report(FindingKind::kPendingCopy, w, i, kAllLanes, "shared + " + hex(at) + ", copied by " + where(*block.launch, *byte.write));
     check_barrier_bytes(w, i, 0, byte, at);
     if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, kAllLanes, "shared + " + hex(at));
-    if (byte.writer != w.component + 1 && unordered(issue.clock, byte)) shared_race(w, i, 0, at, byte, "asynchronous read after write");
-    if (byte.generic && byte.writer != 0 && issue.clock[cluster.fence_component(byte.writer - 1u)] <= byte.write_clock) {
-      report(FindingKind::kProxy, w, i, kAllLanes,
-             "shared + " + hex(at) + ", written by " + party(cluster, byte.writer - 1u) + " at " + where(*block.launch, *byte.write) +
-                 " with no fence.proxy.async of that warp before this");
+    if (byte.writer == w.component + 1 ? byte.write_clock > issue.clock[w.component] : unordered(issue.clock, byte))
+      shared_race(w, i, issue.lane, at, byte, "asynchronous read after write");
+    if (byte.generic && byte.writer != 0) {
+      if (issue.lane >= 0 && byte.writer == w.component + 1 && byte.lane != issue.lane && byte.write_clock >= issue.synced) {
+        report(FindingKind::kMissingSyncwarp, w, i, u32{1} << issue.lane,
+               "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
+      }
+      check_proxy_fence(w, i, issue.clock, issue.proxy_fence.get(), byte, at);
     }
     if (reader < cluster.num_warps && (at % 2 == 0 || at == address)) {
       u32& read = block.reads[reads_at(block, at, reader)];

@@ -34,6 +34,17 @@ struct Launch;
 struct Block;
 struct Cluster;
 
+/// A bulk copy out of shared memory: its bytes are read at the wait that covers its group with .read, and written at the one without.
+struct BulkStore {
+  virtual ~BulkStore() = default;
+  virtual void read() = 0;
+  virtual void write() = 0;
+  [[noreturn]] virtual void unread() = 0;  // the finding when its thread exits too early
+  int lane = 0;
+  u32 group = 0;
+  bool has_read = false;
+};
+
 /// The order of accesses to one shared byte. A warp's clock counts the synchronisations it took part in.
 struct SharedByte {
   u32 write_clock = 0;
@@ -82,8 +93,14 @@ struct Warp {
   int barrier = 0;
   u32 barrier_count = 0;
   std::vector<u32> clock;  // what this warp knows of every component's clock, its own among them: see Cluster
+  u32 synced = 1;          // its own clock when its lanes last synchronised: later writes are seen by the lane that made them alone
+  std::vector<u32> fenced;  // the clock when a fence released what came before; empty: none has
+  std::shared_ptr<const std::vector<u32>> proxy_fence;  // what it knew at its last proxy fence
+  std::vector<std::pair<u32, u32>> partial_fences;  // proxy fences by some lanes: the clock and the lanes
   std::vector<PendingCopy> copies;
   u32 groups[32] = {};
+  std::vector<std::unique_ptr<BulkStore>> bulk_stores;
+  u32 bulk_groups[32] = {};
   std::vector<u8> local;
   std::vector<u8> local_initialised;
   // Of the instruction that runs.
@@ -135,13 +152,14 @@ struct AsyncCopy {
 
 /// Blocks that run together and share their clocks; without clusters each block is one.
 ///
-/// The components of a clock: a warp's own events; with asynchronous instructions also each warp's proxy fences, the reads of each warpgroup's
-/// wgmma, and for each mbarrier the phases of copies that it has counted.
+/// The components of a clock: a warp's own events; with asynchronous instructions also each warp's proxy fences, by all of its lanes and by some, the
+/// reads of each warpgroup's wgmma, and for each mbarrier the phases of copies that it has counted.
 struct Cluster {
   Launch* launch = nullptr;
   std::vector<std::unique_ptr<Block>> blocks;
   u32 num_warps = 0;
   u32 num_groups = 0;          // warpgroups; 0 without asynchronous instructions
+  u32 num_mbarriers = 0;       // that have a component
   std::vector<u32> clock;      // of the components that are no warps
   u64 progress = 0;            // what warps may wait for has happened: polls are worth another try
   u64 polls = 0;               // rounds of polls in vain
@@ -155,7 +173,8 @@ struct Cluster {
   std::mt19937_64 random;
 
   u32 fence_component(u32 warp) const { return num_warps + warp; }
-  u32 group_component(u32 group) const { return 2 * num_warps + group; }
+  u32 partial_fence_component(u32 warp) const { return 2 * num_warps + warp; }
+  u32 group_component(u32 group) const { return 3 * num_warps + group; }
 };
 
 struct Launch {
@@ -187,6 +206,11 @@ u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes)
 u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
 /// Atomics do not race with each other; their order against plain stores is checked.
 u8* shared_atomic(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
+
+/// Addresses in the cluster's shared memory: the block's rank + 1 stands above the offset; 0 is the block itself.
+constexpr int kRankShift = 24;
+/// The block that `address` points into; what remains of it is the offset.
+Block& shared_block(Warp& w, const Instruction& i, int lane, u32& address);
 
 std::string hex(u64 value);
 /// An address in global memory as allocation plus offset.
