@@ -1,27 +1,8 @@
 // Kernels broken on purpose: one edit of the PTX each, and the checker must name what is wrong, whatever the order of warps and blocks.
+import { apply, type Mutant } from './edits'
 import { buildVirtualGpu, compile, findNvcc, runSample } from './samples'
 
 const seeds = ['0', '1', '2', '3', '4']
-
-/** Replaces the n-th match of a pattern inside one kernel. */
-function edit(ptx: string, kernel: string, pattern: RegExp, n: number, replacement: string): string {
-  const begin = ptx.indexOf(`.entry ${kernel}`)
-  const next = ptx.indexOf('.entry ', begin + 1)
-  const end = next < 0 ? ptx.length : next
-  let seen = 0
-  const body = ptx.slice(begin, end).replace(new RegExp(pattern, 'g'), (match) => (seen++ === n ? replacement : match))
-  if (seen <= n) throw new Error(`${kernel} has no match ${n} of ${pattern.source}`)
-  return ptx.slice(0, begin) + body + ptx.slice(end)
-}
-
-interface Mutant {
-  name: string
-  kernel: string
-  pattern: RegExp
-  n?: number
-  replacement?: string
-  finding: RegExp
-}
 
 const mutants: Mutant[] = [
   { name: 'first bar.sync removed', kernel: 'matmul', pattern: /bar\.sync[^;]*;/, finding: /^(read of pending copy|missing syncwarp|shared memory race)$/ },
@@ -47,19 +28,6 @@ const mutants: Mutant[] = [
 ]
 
 const kernels = ['matmul', 'block_sum', 'warp_reverse', 'last_block']
-
-/** n = -1 edits every match. */
-function apply(ptx: string, m: Mutant): string {
-  if (m.n !== -1) return edit(ptx, m.kernel, m.pattern, m.n ?? 0, m.replacement ?? '')
-  let result = edit(ptx, m.kernel, m.pattern, 0, m.replacement ?? '')
-  for (;;) {
-    try {
-      result = edit(result, m.kernel, m.pattern, 0, m.replacement ?? '')
-    } catch {
-      return result
-    }
-  }
-}
 
 const nvcc = findNvcc()
 // Without a compiler there are no kernels to run; test:cuda fails there on its own.

@@ -19,9 +19,9 @@ export function buildVirtualGpu(): void {
   if (done.status !== 0) throw new Error(done.stderr)
 }
 
-export function compile(nvcc: string, source: string): string {
+export function compile(nvcc: string, source: string, arch = 'compute_80'): string {
   const output = join(folder, 'kernels.ptx')
-  const args = ['-std=c++20', '-ptx', '-arch=compute_80', '-lineinfo', join(root, source), '-o', output]
+  const args = ['-std=c++20', '-ptx', `-arch=${arch}`, '-lineinfo', join(root, source), '-o', output]
   const done = spawnSync(nvcc, args, { encoding: 'utf8' })
   if (done.status !== 0) throw new Error(done.stderr)
   return readFileSync(output, 'utf8')
@@ -34,10 +34,11 @@ export interface SampleRun {
   launches: LaunchReport[]
 }
 
-export function runSample(ptx: string, kernel: string, env: Record<string, string> = {}): SampleRun {
+/** `program` runs the kernels of one source; `more` are its further arguments. */
+export function runSample(ptx: string, kernel: string, env: Record<string, string> = {}, program = 'run_sample', more: readonly string[] = []): SampleRun {
   const [file, report] = [join(folder, `${++runs}.ptx`), join(folder, `${runs}.json`)]
   writeFileSync(file, ptx)
-  const done = spawnSync(join(root, 'build', 'vgpu', 'run_sample'), [file, kernel], {
+  const done = spawnSync(join(root, 'build', 'vgpu', program), [file, kernel, ...more], {
     encoding: 'utf8',
     timeout: 60_000,
     env: { ...process.env, VGPU_REPORT: report, ...env },

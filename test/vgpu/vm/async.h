@@ -27,7 +27,7 @@ struct AsyncIssue {
 };
 /// Later writes of the warp itself come after it.
 inline AsyncIssue issue_async(Warp& w, int lane = -1) {
-  AsyncIssue issue{w.clock, w.proxy_fence, w.synced, lane};
+  AsyncIssue issue{clock_of(w, lane), w.proxy_fence, w.synced, lane};
   w.clock[w.component]++;
   return issue;
 }

@@ -53,7 +53,7 @@ void cluster_wait(Warp& w, const Instruction& i, u32 lanes) {
   if (cluster.phase < w.cluster_phase) throw NotYet{};
   w.cluster_phase = 0;
   join(w.clock, cluster.completed);
-  w.synced = ++w.clock[w.component];
+  sync_lanes(w);
 }
 
 // kind: 1 of a 32-bit address in the shared window, 0 of a generic one

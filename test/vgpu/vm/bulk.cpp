@@ -21,6 +21,7 @@ void begin_async_write(Warp& w, const Instruction& i, int lane, Block& block, u3
   }
   std::fill_n(&block.shared[address], bytes, u8{0xff});
   if (!block.launch->checks) return;
+  const std::vector<u32> clock = clock_of(w, lane);
   for (u32 at = address; at < address + bytes; at++) {
     SharedByte& byte = block.shadow[at];
     const auto bad = [&](FindingKind kind, const std::string& what) {
@@ -31,8 +32,8 @@ void begin_async_write(Warp& w, const Instruction& i, int lane, Block& block, u3
     if (byte.barrier) bad(FindingKind::kMbarrier, "a copy onto an mbarrier");
     if (byte.pending) bad(FindingKind::kSharedRace, "a copy onto one that has not landed");
     if (byte.writer != 0) {
-      if (byte.writer != w.component + 1 && w.clock[byte.writer - 1u] <= byte.write_clock) bad(FindingKind::kSharedRace, "copy after write");
-      check_proxy_fence(w, i, w.clock, w.proxy_fence.get(), byte, at);
+      if (byte.writer != w.component + 1 && clock[byte.writer - 1u] <= byte.write_clock) bad(FindingKind::kSharedRace, "copy after write");
+      check_proxy_fence(w, i, clock, w.proxy_fence.get(), byte, at);
     }
     if (at % 2 == 0) check_readers(w, i, block, lane, at, w.component);
     byte.pending = byte.initialised = 1;
@@ -157,7 +158,7 @@ struct PlainStore : BulkStore {
     data.assign(bytes_read, bytes_read + bytes);
   }
   void write() override {
-    u8* target = bulk_global_write(*w, *i, lane, to, bytes);
+    u8* target = bulk_global_write(*w, *i, lane, to, bytes, i->kind >= 0);
     if (i->kind < 0) {
       std::copy(data.begin(), data.end(), target);
     } else {

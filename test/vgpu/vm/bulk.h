@@ -20,7 +20,8 @@ void end_async_write(Block& block, u32 address, u32 bytes, const Mbarrier& b);
 
 /// Global memory as a bulk copy sees it: like `access`, of any alignment, and the bytes may be uninitialised (what lies beyond a sequence is copied and masked).
 const u8* bulk_global_read(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes);
-u8* bulk_global_write(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes);
+/// `adds`: as atomics do; otherwise the bytes are replaced.
+u8* bulk_global_write(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes, bool adds);
 /// Poison until the store arrives.
 void bulk_global_poison(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes);
 

@@ -158,7 +158,7 @@ struct TensorStore : BulkStore {
   void write() override {
     box.rows([&](u32 offset, u64 to, u32 before, u32 inside) {
       if (inside == 0) return;
-      u8* target = bulk_global_write(*w, *i, lane, to, inside);
+      u8* target = bulk_global_write(*w, *i, lane, to, inside, i->kind >= 0);
       const u8* row = &data[offset + before];
       if (i->kind < 0) {
         std::copy(row, row + inside, target);

@@ -130,6 +130,8 @@ class Runner {
     w.clock.assign(block.cluster->arrivals.size(), 0);
     w.clock[w.component] = 1;
     w.synced = 1;
+    w.acquired.clear();
+    w.acquired_lanes = w.touched = 0;
     w.fenced.clear();
     w.partial_fences.clear();
     w.proxy_fence.reset();

@@ -107,8 +107,13 @@ void invalidate(Warp& w, const Instruction& i, u32 lanes) {
 
 enum Flags { kExpect = 1, kDrop = 2, kRelaxed = 4, kCount = 8, kParity = 16, kNoArrive = 32, kComplete = 64 };
 
-/// What a relaxed arrival releases: what a fence has released before it.
-void release(Warp& w, const Instruction& i, std::vector<u32>& clock) { join(clock, (i.flags & kRelaxed) != 0 ? w.fenced : w.clock); }
+/// What an arrival releases; a relaxed one what a fence has released before it. Some lanes speak for all only after the lanes have synchronised.
+void release(Warp& w, const Instruction& i, u32 lanes, int lane, std::vector<u32>& clock) {
+  if ((i.flags & kRelaxed) != 0) return join(clock, w.fenced);
+  std::vector<u32> known = clock_of(w, lane);
+  if ((w.touched & ~lanes & w.live()) != 0) known[w.component] = std::min(known[w.component], w.synced);
+  join(clock, known);
+}
 
 void arrive(Warp& w, const Instruction& i, u32 lanes) {
   w.clock[w.component]++;
@@ -118,7 +123,7 @@ void arrive(Warp& w, const Instruction& i, u32 lanes) {
     Mbarrier& b = at(w, i, 1, l);
     target(w, i)[l] = b.phase;
     const u32 operand = (i.flags & (kExpect | kCount)) != 0 ? v32(w, i, 2, l) : 1;
-    if (last != &b || phase != b.phase) release(w, i, b.arrivals);
+    if (last != &b || phase != b.phase) release(w, i, lanes, l, b.arrivals);
     last = &b;
     phase = b.phase;
     if ((i.flags & kExpect) != 0) b.tx_bytes += operand;
@@ -141,6 +146,7 @@ void transaction(Warp& w, const Instruction& i, u32 lanes) {
 /// test_wait and try_wait: neither sleeps here; a warp whose try failed rests until something has happened.
 void wait(Warp& w, const Instruction& i, u32 lanes) {
   u32 done = 0;
+  std::vector<const std::vector<u32>*> phases;
   for_lanes(lanes, [&](int l) {
     Mbarrier& b = at(w, i, 1, l);
     const u64 operand = source(w, i, 2)[l];
@@ -162,10 +168,13 @@ void wait(Warp& w, const Instruction& i, u32 lanes) {
     done |= u32{1} << l;
     waited = b.phase;
     if ((i.flags & kRelaxed) != 0 || b.phase == 0) return;
-    join(w.clock, b.completed);
-    // What other lanes had released into that phase is known now, too.
-    w.synced = std::max(w.synced, b.completed[w.component]);
+    if (std::find(phases.begin(), phases.end(), &b.completed) == phases.end()) phases.push_back(&b.completed);
   });
+  for (const std::vector<u32>* completed : phases) {
+    acquire(w, done, *completed);
+    // What other lanes had released into that phase is known now, too.
+    w.synced = std::max(w.synced, (*completed)[w.component]);
+  }
   if (done != lanes) w.polled = true;
   if (done != 0) w.block->launch->counters->mbarrier_waits++;
 }
@@ -178,9 +187,10 @@ Mbarrier& find_mbarrier(Warp& w, const Instruction& i, int lane, Block& block, u
   if (place == 0 || !block.mbarriers[place - 1].live)
     report(FindingKind::kMbarrier, w, i, u32{1} << lane, "there is no mbarrier at shared + " + hex(address) + ": it was not initialised, or invalidated");
   Mbarrier& b = block.mbarriers[place - 1];
-  if (b.initialiser != w.component && w.clock[b.initialiser] <= b.init_clock && block.launch->checks)
+  const std::vector<u32> clock = clock_of(w, lane);
+  if (b.initialiser != w.component && clock[b.initialiser] <= b.init_clock && block.launch->checks)
     misuse(w, i, lane, b, "its initialisation is not ordered before this use by another warp");
-  if (copy && block.launch->checks && (b.fence_clock == 0 || (b.initialiser != w.component && w.clock[b.initialiser] <= b.fence_clock)))
+  if (copy && block.launch->checks && (b.fence_clock == 0 || (b.initialiser != w.component && clock[b.initialiser] <= b.fence_clock)))
     misuse(w, i, lane, b, "a copy uses it, and no fence.mbarrier_init or fence.proxy.async has followed its initialisation");
   return b;
 }

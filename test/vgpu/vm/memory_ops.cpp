@@ -89,7 +89,7 @@ u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 byte
     }
   }
   if (launch.checks) {
-    if ((!store || atomic) && !bulk) {
+    if (atomic || (!store && !bulk)) {
       for (u32 b = 0; b < bytes; b++) {
         if (!a->initialised[offset + b]) report(FindingKind::kUninitialisedGlobal, w, i, u32{1} << lane, describe(launch, address + b));
       }
@@ -139,9 +139,9 @@ const u8* bulk_global_read(Warp& w, const Instruction& i, int lane, u64 address,
   return from;
 }
 
-u8* bulk_global_write(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
+u8* bulk_global_write(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes, bool adds) {
   w.block->launch->counters->global_stored_bytes += bytes;
-  return global_access(w, i, lane, address, bytes, true, false, true);
+  return global_access(w, i, lane, address, bytes, true, adds, true);
 }
 
 void bulk_global_poison(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes) {
@@ -294,7 +294,7 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
   b.expected = expected;
   b.arrived += 32;
   if (b.clock.empty()) b.clock.assign(w.clock.size(), 0);
-  w.synced = ++w.clock[w.component];
+  sync_lanes(w);
   join(b.clock, w.clock);
   w.block->cluster->progress++;
   if (i.kind == 0) {
@@ -307,7 +307,7 @@ void warp_barrier(Warp& w, const Instruction& i, u32 lanes) {
   for_lanes(lanes, [&](int l) {
     require_lanes(w, i, lanes, static_cast<u32>(w.reg(i.operands[0])[l]), FindingKind::kDivergence, "the member mask is not the lanes that arrive together");
   });
-  w.synced = ++w.clock[w.component];
+  sync_lanes(w);
 }
 
 void gpu_fence(Warp& w, const Instruction&, u32) {

@@ -15,6 +15,30 @@ void join(std::vector<u32>& clock, const std::vector<u32>& other) {
   for (std::size_t n = 0; n < other.size(); n++) clock[n] = std::max(clock[n], other[n]);
 }
 
+void sync_lanes(Warp& w) {
+  w.synced = ++w.clock[w.component];
+  w.touched = 0;
+  if (w.acquired_lanes != 0) join(w.clock, w.acquired);
+  w.acquired_lanes = 0;
+  w.acquired.clear();
+}
+
+void acquire(Warp& w, u32 lanes, const std::vector<u32>& clock) {
+  if (lanes == w.live()) return join(w.clock, clock);
+  join(w.acquired, clock);
+  w.acquired_lanes |= lanes;
+  if (w.acquired_lanes != w.live()) return;
+  join(w.clock, w.acquired);
+  w.acquired_lanes = 0;
+  w.acquired.clear();
+}
+
+std::vector<u32> clock_of(const Warp& w, int lane) {
+  std::vector<u32> clock = w.clock;
+  if (lane >= 0 && (w.acquired_lanes >> lane & 1) != 0) join(clock, w.acquired);
+  return clock;
+}
+
 std::string party(const Cluster& cluster, u32 component) {
   if (component >= cluster.num_warps) {
     const u32 group = component - cluster.group_component(0);
@@ -58,6 +82,12 @@ bool proxy_fenced(const Cluster& cluster, const std::vector<u32>& clock, const S
 
 bool unordered(const std::vector<u32>& clock, const SharedByte& byte) { return byte.writer != 0 && clock[byte.writer - 1u] <= byte.write_clock; }
 
+/// For an access by one lane.
+bool unordered(const Warp& w, int lane, const SharedByte& byte) {
+  if (!unordered(w.clock, byte)) return false;
+  return (w.acquired_lanes >> lane & 1) == 0 || w.acquired[byte.writer - 1u] <= byte.write_clock;
+}
+
 void check_barrier_bytes(Warp& w, const Instruction& i, int lane, const SharedByte& byte, u32 at) {
   if (byte.barrier) report(FindingKind::kMbarrier, w, i, u32{1} << lane, "shared + " + hex(at) + " belongs to an mbarrier, initialised at " + where(*w.block->launch, *byte.write));
 }
@@ -69,6 +99,7 @@ u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes)
   check_shared_bounds(w, i, block, lane, address, bytes);
   if (block.launch->checks) {
     const u32 own = w.clock[w.component];
+    w.touched |= u32{1} << lane;
     for (u32 at = address; at < address + bytes; at++) {
       const SharedByte& byte = block.shadow[at];
       if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "shared + " + hex(at) + ", copied by " + where(*block.launch, *byte.write));
@@ -79,7 +110,7 @@ u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes)
           report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
                  "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
         }
-      } else if (unordered(w.clock, byte)) {
+      } else if (unordered(w, lane, byte)) {
         shared_race(w, i, lane, at, byte, "read after write");
       }
       block.reads[reads_at(block, at, w.component)] = own + 1;
@@ -93,13 +124,14 @@ u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes
   check_shared_bounds(w, i, block, lane, address, bytes);
   if (block.launch->checks) {
     const u32 own = w.clock[w.component];
+    w.touched |= u32{1} << lane;
     for (u32 at = address; at < address + bytes; at++) {
       SharedByte& byte = block.shadow[at];
       if (byte.pending)
         report(FindingKind::kPendingCopy, w, i, u32{1} << lane,
                "a write to shared + " + hex(at) + ", into which " + where(*block.launch, *byte.write) + " still copies");
       check_barrier_bytes(w, i, lane, byte, at);
-      if (byte.writer != w.component + 1 && unordered(w.clock, byte)) shared_race(w, i, lane, at, byte, "write after write");
+      if (byte.writer != w.component + 1 && unordered(w, lane, byte)) shared_race(w, i, lane, at, byte, "write after write");
       if (byte.writer == w.component + 1 && byte.lane != lane && byte.write != &i && byte.write_clock >= w.synced) {
         report(FindingKind::kMissingSyncwarp, w, i, u32{1} << lane,
                "a write to shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
@@ -130,7 +162,7 @@ u8* shared_atomic(Warp& w, const Instruction& i, int lane, u32 address, u32 byte
     if (byte.pending) report(FindingKind::kPendingCopy, w, i, u32{1} << lane, "shared + " + hex(at) + ", copied by " + where(*block.launch, *byte.write));
     check_barrier_bytes(w, i, lane, byte, at);
     if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, u32{1} << lane, "shared + " + hex(at));
-    if (byte.writer != w.component + 1 && unordered(w.clock, byte)) shared_race(w, i, lane, at, byte, "atomic after write");
+    if (byte.writer != w.component + 1 && unordered(w, lane, byte)) shared_race(w, i, lane, at, byte, "atomic after write");
   }
   return &block.shared[address];
 }
@@ -157,10 +189,14 @@ Block& shared_block(Warp& w, const Instruction& i, int lane, u32& address) {
   return block;
 }
 
+static bool known_by_lane(const Warp& w, int lane, u32 component, u32 clock) {
+  return (w.acquired_lanes >> lane & 1) != 0 && w.acquired[component] >= clock;
+}
+
 void check_readers(Warp& w, const Instruction& i, const Block& block, int lane, u32 at, u32 except) {
   const u32* const reads = &block.reads[reads_at(block, at, 0)];
   for (u32 other = 0; other < block.cluster->num_warps; other++) {
-    if (reads[other] != 0 && other != except && w.clock[other] < reads[other]) {
+    if (reads[other] != 0 && other != except && w.clock[other] < reads[other] && !known_by_lane(w, lane, other, reads[other])) {
       report(FindingKind::kSharedRace, w, i, u32{1} << lane, "write after read at shared + " + hex(at) + ", read by " + party(*block.cluster, other));
     }
   }
@@ -170,7 +206,7 @@ void check_async_readers(Warp& w, const Instruction& i, const Block& block, int 
   const Cluster& cluster = *block.cluster;
   for (u32 group = 0; group < cluster.num_groups; group++) {
     const u32 read = block.async_reads[sixteen * cluster.num_groups + group];
-    if (read != 0 && w.clock[cluster.group_component(group)] < read)
+    if (read != 0 && w.clock[cluster.group_component(group)] < read && !known_by_lane(w, lane, cluster.group_component(group), read))
       report(FindingKind::kSharedRace, w, i, u32{1} << lane,
              "write after read at shared + " + hex(sixteen * 16) + ", read by " + party(cluster, cluster.group_component(group)));
   }

@@ -93,6 +93,10 @@ struct Warp {
   int barrier = 0;
   u32 barrier_count = 0;
   std::vector<u32> clock;  // what this warp knows of every component's clock, its own among them: see Cluster
+  // A wait by some lanes: what they alone know until the lanes synchronise.
+  std::vector<u32> acquired;
+  u32 acquired_lanes = 0;
+  u32 touched = 0;         // lanes that have accessed shared memory since then
   u32 synced = 1;          // its own clock when its lanes last synchronised: later writes are seen by the lane that made them alone
   std::vector<u32> fenced;  // the clock when a fence released what came before; empty: none has
   std::shared_ptr<const std::vector<u32>> proxy_fence;  // what it knew at its last proxy fence
@@ -219,6 +223,12 @@ void check_shared_bounds(Warp& w, const Instruction& i, const Block& block, int 
 /// Who a component is, for reports.
 std::string party(const Cluster& cluster, u32 component);
 void join(std::vector<u32>& clock, const std::vector<u32>& other);
+/// All lanes synchronise: what one knows or has done, all do.
+void sync_lanes(Warp& w);
+/// `lanes` learn `clock`; the others do when the lanes synchronise.
+void acquire(Warp& w, u32 lanes, const std::vector<u32>& clock);
+/// What a lane knows.
+std::vector<u32> clock_of(const Warp& w, int lane);
 
 /// Returns if `lanes` are the `wanted` ones. Otherwise lets the others come; when they cannot, it is a finding.
 void require_lanes(Warp& w, const Instruction& i, u32 lanes, u32 wanted, FindingKind kind, const std::string& what);
