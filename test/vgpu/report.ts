@@ -25,7 +25,11 @@ export interface LaunchReport {
   /** Groups of lanes that shared memory serves together, and the cycles they take: equal where nothing conflicts. */
   sharedPhases: number
   sharedWays: number
+  /** Of mma.sync; those of wgmma follow. */
   mmaFlops: number
+  /** Each by a whole warpgroup. */
+  wgmmas: number
+  wgmmaFlops: number
   barriers: number
   /** Bulk and tensor copies in both directions, and the bytes of their whole boxes, as mbarriers count them. */
   tmaCopies: number

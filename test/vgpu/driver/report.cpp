@@ -35,6 +35,7 @@ void write_report(const LaunchReport& r) {
   line += field("dynamicShared", r.shape.dynamic_shared) + field("warpInstructions", c.warp_instructions) + field("globalLoadedBytes", c.global_loaded_bytes);
   line += field("globalStoredBytes", c.global_stored_bytes) + field("globalSectors", c.global_sectors) + field("cpAsyncBytes", c.cp_async_bytes);
   line += field("sharedPhases", c.shared_phases) + field("sharedWays", c.shared_ways) + field("mmaFlops", c.mma_flops) + field("barriers", c.barriers);
+  line += field("wgmmas", c.wgmmas) + field("wgmmaFlops", c.wgmma_flops);
   line += field("tmaCopies", c.tma_copies) + field("tmaBytes", c.tma_bytes) + field("mbarrierWaits", c.mbarrier_waits);
   line += ",\"instructions\":{";
   const char* comma = "";

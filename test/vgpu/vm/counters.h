@@ -22,6 +22,8 @@ struct Counters {
   std::uint64_t shared_phases = 0;  // groups of lanes served together: 32 at 4 bytes or less, 16 at 8, 8 at 16
   std::uint64_t shared_ways = 0;    // cycles those phases take; equal to the phases when nothing conflicts
   std::uint64_t mma_flops = 0;
+  std::uint64_t wgmmas = 0;  // of whole warpgroups
+  std::uint64_t wgmma_flops = 0;
   std::uint64_t barriers = 0;
   std::uint64_t tma_copies = 0;  // bulk copies and tensor copies, in both directions
   std::uint64_t tma_bytes = 0;   // of whole boxes, as mbarriers count them; what memory moved is among the global bytes

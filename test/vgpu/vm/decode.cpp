@@ -17,6 +17,8 @@ bool decode(Instruction& i, const std::vector<std::string>& parts) {
     return decode_async(i, parts);
   if (memory.count(parts[0]) != 0) return decode_memory(i, parts);
   if (tensor.count(parts[0]) != 0) return decode_tensor(i, parts);
+  if (parts[0] == "wgmma") return decode_wgmma(i, parts);
+  if (parts[0] == "setmaxnreg") return decode_setmaxnreg(i, parts);
   const Mods m{parts};
   if (parts[0] == "mov") {
     i.run = decode_mov(i, m);

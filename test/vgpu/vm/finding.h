@@ -26,6 +26,12 @@ enum class FindingKind {
   kSwizzle,
   kTensorMap,
   kOpenBulk,
+  kRegisterInFlight,
+  kWgmmaFence,
+  kOpenProducts,
+  kWarpgroup,
+  kDescriptor,
+  kRegisterCount,
 };
 
 inline const char* name_of(FindingKind kind) {
@@ -48,7 +54,13 @@ inline const char* name_of(FindingKind kind) {
                                     "missing proxy fence",
                                     "wrong swizzle",
                                     "tensor map misuse",
-                                    "exit with open bulk copies"};
+                                    "exit with open bulk copies",
+                                    "register of wgmma in flight",
+                                    "missing wgmma.fence",
+                                    "exit with open wgmma groups",
+                                    "warpgroup misuse",
+                                    "descriptor misuse",
+                                    "setmaxnreg misuse"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -1,6 +1,7 @@
 // Control flow, shuffles and votes. PTX ISA 9.7.9.6 and 9.7.12.
 #include "bulk.h"
 #include "lanes.h"
+#include "wgmma.h"
 
 namespace vgpu {
 namespace {
@@ -12,8 +13,11 @@ void exit_lanes(Warp& w, const Instruction& i, u32 lanes) {
     if (lanes >> copy.lane & 1)
       report(FindingKind::kOpenCopies, w, *copy.instruction, u32{1} << copy.lane, "no cp.async.wait covers this copy before the thread exits");
   }
-  (void)i;
   if (!w.bulk_stores.empty()) exit_bulk(w, lanes);
+  if (w.products != nullptr) {
+    exit_products(w, i, lanes);
+    exit_registers(w, i, lanes);
+  }
   w.exited |= lanes;
 }
 

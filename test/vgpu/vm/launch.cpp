@@ -10,6 +10,7 @@
 #include <deque>
 
 #include "async.h"
+#include "wgmma.h"
 #include "runner.h"
 
 namespace vgpu {
@@ -115,6 +116,8 @@ class Runner {
     std::fill(std::begin(block.barriers), std::end(block.barriers), Barrier{});
     block.epoch = block.fenced = block.proxy_fenced = 0;
     block.seen.clear();
+    block.warpgroups.clear();
+    for (u32 n = 0; n < cluster.num_groups / static_cast<u32>(cluster.blocks.size()); n++) block.warpgroups.push_back(std::make_shared<Warpgroup>());
   }
 
   void start_warp(Block& block, u32 n, u32 threads, bool fresh) {
@@ -138,6 +141,11 @@ class Runner {
     w.copies.clear();
     w.bulk_stores.clear();
     std::fill(w.bulk_groups, w.bulk_groups + 32, 0);
+    w.products.reset();
+    if (block.cluster->num_groups != 0) {
+      w.products = std::make_shared<WarpProducts>();
+      w.products->registers.resize(f.product_registers);
+    }
     std::fill(w.groups, w.groups + 32, 0);
     w.local.assign(std::size_t{32} * f.local_bytes, 0xff);
     w.local_initialised.assign(std::size_t{32} * f.local_bytes, 0);
@@ -218,6 +226,7 @@ class Runner {
       const u32 exited = w.exited;
       if (active != 0) {
         try {
+          if (!i.products.empty() && i.opcode != "wgmma") touch_product_registers(w, i, active);
           i.run(w, i, active);
         } catch (const NotConverged&) {
           executed_[pc]--;

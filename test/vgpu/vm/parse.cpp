@@ -225,6 +225,7 @@ class Parser {
       if (found == labels_.end()) throw std::runtime_error("PTX: no label " + label);
       function_->code[instruction].target = found->second;
     }
+    number_product_registers(*function_);
     function_->files = &program_->files;
     program_->functions[function_->name] = std::move(function_);
   }
@@ -238,6 +239,8 @@ class Parser {
         function_->max_threads = threads;
       }
     }
+    if (const auto at = text.find(".minnctapersm"); at != string::npos) function_->min_blocks = static_cast<std::uint32_t>(std::atoi(text.c_str() + at + 13));
+    if (const auto at = text.find(".maxnreg"); at != string::npos) function_->max_registers = static_cast<std::uint32_t>(std::atoi(text.c_str() + at + 8));
     if (const auto at = text.find(".reqnctapercluster"); at != string::npos) {
       std::fill(std::begin(function_->cluster), std::end(function_->cluster), 1u);
       std::uint32_t* axis = function_->cluster;
@@ -339,7 +342,7 @@ class Parser {
       for (const string& operand : operands) parse_operand(i, operand, addresses);
     }
     const bool bulk = std::find(parts.begin(), parts.end(), "bulk") != parts.end();
-    function_->asynchronous |= parts[0] == "mbarrier" || parts[0] == "wgmma" || (parts[0] == "cp" && bulk) ||
+    function_->asynchronous |= parts[0] == "mbarrier" || parts[0] == "wgmma" || parts[0] == "setmaxnreg" || (parts[0] == "cp" && bulk) ||
                                (parts[0] == "fence" && parts.size() > 1 && (parts[1] == "proxy" || parts[1] == "mbarrier_init"));
     if (!decode(i, parts)) throw std::runtime_error("PTX: unknown instruction \"" + text + "\" in " + function_->name);
     function_->code.push_back(std::move(i));

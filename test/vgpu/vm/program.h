@@ -29,6 +29,7 @@ struct Instruction {
   int count = 1;             // elements
   int kind = 0;              // address space, mode, comparison: whatever the handler needs
   int flags = 0;
+  std::vector<std::uint32_t> products;  // numbers of the registers of wgmma that it uses
   std::string opcode;  // without modifiers
   std::string text;
   int file = 0;
@@ -58,6 +59,9 @@ struct Function {
   std::uint32_t dynamic_offset = 0;  // where dynamic shared memory begins
   std::uint32_t local_bytes = 0;
   std::uint32_t max_threads = 1024;
+  std::uint32_t min_blocks = 0;  // of a multiprocessor; 0: not said
+  std::uint32_t max_registers = 0;
+  std::uint32_t product_registers = 0;  // that wgmma uses
   std::uint32_t cluster[3] = {};  // .reqnctapercluster; 0: the launch says
   bool asynchronous = false;      // it has mbarriers, bulk copies, wgmma or fences for them
   const std::map<int, std::string>* files = nullptr;
@@ -79,10 +83,15 @@ struct Program {
 /// Throws std::runtime_error naming the instruction for anything unknown.
 std::unique_ptr<Program> parse(const std::string& ptx);
 
+/// The registers that wgmma uses get numbers, and every instruction the list of those that it touches.
+void number_product_registers(Function& function);
+
 /// The handler of an instruction whose operands are parsed; false: unknown. `parts` is the opcode split at dots.
 bool decode(Instruction& instruction, const std::vector<std::string>& parts);
 bool decode_memory(Instruction& instruction, const std::vector<std::string>& parts);
 bool decode_async(Instruction& instruction, const std::vector<std::string>& parts);
 bool decode_tensor(Instruction& instruction, const std::vector<std::string>& parts);
+bool decode_wgmma(Instruction& instruction, const std::vector<std::string>& parts);
+bool decode_setmaxnreg(Instruction& instruction, const std::vector<std::string>& parts);
 
 }  // namespace vgpu

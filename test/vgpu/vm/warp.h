@@ -33,6 +33,8 @@ enum Space { kGeneric, kGlobal, kShared, kLocal, kParam, kConst };
 struct Launch;
 struct Block;
 struct Cluster;
+struct Warpgroup;
+struct WarpProducts;
 
 /// A bulk copy out of shared memory: its bytes are read at the wait that covers its group with .read, and written at the one without.
 struct BulkStore {
@@ -102,6 +104,7 @@ struct Warp {
   std::shared_ptr<const std::vector<u32>> proxy_fence;  // what it knew at its last proxy fence
   std::vector<std::pair<u32, u32>> partial_fences;  // proxy fences by some lanes: the clock and the lanes
   std::vector<PendingCopy> copies;
+  std::shared_ptr<WarpProducts> products;  // with asynchronous instructions
   u32 groups[32] = {};
   std::vector<std::unique_ptr<BulkStore>> bulk_stores;
   u32 bulk_groups[32] = {};
@@ -139,6 +142,7 @@ struct Block {
   std::vector<u32> async_reads;  // per 16 bytes and warpgroup of the cluster: as reads
   std::vector<u8> swizzles;      // per 16 bytes: how a copy laid them out
   Barrier barriers[16];
+  std::vector<std::shared_ptr<Warpgroup>> warpgroups;
   std::vector<Mbarrier> mbarriers;
   std::vector<u16> mbarrier_at;  // per 8 bytes of shared memory: its place among them + 1
   u32 epoch = 0;            // releases by membar
