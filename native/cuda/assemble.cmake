@@ -1,4 +1,4 @@
-# cmake -DPTXAS= -DFATBINARY= -DPTX= -DFATBIN= -DBUDGETS= -DIDENT= -P assemble.cmake: PTX to one uncompressed fatbin of machine code and PTX.
+# cmake -DPTXAS= -DFATBINARY= -DPTX= -DFATBIN= -DBUDGETS= -DIDENT= -DARCH= -P assemble.cmake: PTX to one uncompressed fatbin of machine code and PTX.
 # The machine code goes without line numbers: they are two thirds of it, and the PTX has them for the virtual GPU's reports.
 # Fails on what ptxas only reports: spills, a local stack, matrix instructions that it had to serialise, more registers than the budget.
 cmake_minimum_required(VERSION 3.22)
@@ -7,7 +7,7 @@ get_filename_component(folder ${FATBIN} DIRECTORY)
 get_filename_component(name ${FATBIN} NAME_WE)
 set(cubin ${folder}/${name}.cubin)
 execute_process(
-  COMMAND ${PTXAS} -arch=sm_80 -v -warn-spills -Werror -suppress-debug-info ${PTX} -o ${cubin}
+  COMMAND ${PTXAS} -arch=sm_${ARCH} -v -warn-spills -Werror -suppress-debug-info ${PTX} -o ${cubin}
   OUTPUT_VARIABLE said
   ERROR_VARIABLE said
   RESULT_VARIABLE status)
@@ -56,7 +56,7 @@ if(wrong)
 endif()
 
 execute_process(
-  COMMAND ${FATBINARY} --create=${FATBIN} -64 --ident=${IDENT} -compress=false --image3=kind=ptx,sm=80,file=${PTX} --image3=kind=elf,sm=80,file=${cubin}
+  COMMAND ${FATBINARY} --create=${FATBIN} -64 --ident=${IDENT} -compress=false --image3=kind=ptx,sm=${ARCH},file=${PTX} --image3=kind=elf,sm=${ARCH},file=${cubin}
   OUTPUT_VARIABLE said
   ERROR_VARIABLE said
   RESULT_VARIABLE status)

@@ -38,7 +38,9 @@ set(ATTN_IMAGE_NAMES "")
 set(ATTN_CUDA_SOURCES "")
 
 # nvcc compiles to PTX, assemble.cmake makes the fatbin of it: uncompressed, since nvcc's compressed PTX is for drivers alone to read.
+# Family sm80 is for 8.0 and everything newer; sm90a has the instructions that 9.0 alone has, so its PTX is for 9.0 alone too.
 function(attn_kernels op family)
+  string(REPLACE "sm" "" arch ${family})
   set(source ${CMAKE_SOURCE_DIR}/native/cuda/kernels/${op}/${family}.cu)
   set(fatbin ${CMAKE_BINARY_DIR}/${op}_${family}.fatbin)
   set(ptx ${CMAKE_BINARY_DIR}/${op}_${family}.ptx)
@@ -46,7 +48,7 @@ function(attn_kernels op family)
   set(budgets ${CMAKE_SOURCE_DIR}/native/cuda/registers.txt)
   add_custom_command(
     OUTPUT ${ptx}
-    COMMAND ${ATTN_NVCC} -std=c++20 -O3 -lineinfo -ptx -arch=compute_80 -Werror all-warnings -I ${CMAKE_SOURCE_DIR}/native -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
+    COMMAND ${ATTN_NVCC} -std=c++20 -O3 -lineinfo -ptx -arch=compute_${arch} -Werror all-warnings -I ${CMAKE_SOURCE_DIR}/native -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
     DEPENDS ${source}
     DEPFILE ${ptx}.d
     COMMENT "Building kernels ${op} ${family}"
@@ -54,7 +56,7 @@ function(attn_kernels op family)
   add_custom_command(
     OUTPUT ${fatbin}
     COMMAND ${CMAKE_COMMAND} -DPTXAS=${ATTN_TOOLKIT}/bin/ptxas -DFATBINARY=${ATTN_TOOLKIT}/bin/fatbinary -DPTX=${ptx} -DFATBIN=${fatbin} -DBUDGETS=${budgets}
-            -DIDENT=${op}_${family} -P ${assemble}
+            -DIDENT=${op}_${family} -DARCH=${arch} -P ${assemble}
     DEPENDS ${ptx} ${assemble} ${budgets}
     COMMENT "Building machine code ${op} ${family}"
     VERBATIM)

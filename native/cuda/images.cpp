@@ -19,8 +19,8 @@ struct Loaded {
 };
 struct Modules {
   std::mutex mutex;
-  std::map<std::string, CUmodule> modules;  // by op
-  std::map<std::string, Loaded> kernels;    // by op and name
+  std::map<std::string, CUmodule> modules;  // by op and family
+  std::map<std::string, Loaded> kernels;    // by op, family and name
 };
 
 /// Those of the current device.
@@ -31,25 +31,26 @@ Modules& modules() {
   return (*all)[current_device()];
 }
 
-CUmodule load(const char* op) {
+CUmodule load(const char* op, const char* family) {
   for (const Image* image = kImages; image->op; ++image) {
-    if (std::strcmp(image->op, op) != 0) continue;
+    if (std::strcmp(image->op, op) != 0 || std::strcmp(image->family, family) != 0) continue;
     CUmodule module = nullptr;
-    check(driver().cuModuleLoadData(&module, image->fatbin), (std::string("loading the kernels of ") + op).c_str());
+    check(driver().cuModuleLoadData(&module, image->fatbin), (std::string("loading the kernels of ") + op + " for " + family).c_str());
     return module;
   }
-  throw Error(ErrorCode::kInternal, std::string("no image holds the kernels of ") + op);
+  throw Error(ErrorCode::kInternal, std::string("no image holds the kernels of ") + op + " for " + family);
 }
 
 }  // namespace
 
-CUfunction find_kernel(const char* op, const char* kernel, unsigned shared_bytes) {
+CUfunction find_kernel(const char* op, const char* family, const char* kernel, unsigned shared_bytes) {
   Modules& all = modules();
   std::lock_guard lock(all.mutex);
-  Loaded& loaded = all.kernels[std::string(op) + "/" + kernel];
+  const std::string image = std::string(op) + "/" + family;
+  Loaded& loaded = all.kernels[image + "/" + kernel];
   if (!loaded.function) {
-    CUmodule& module = all.modules[op];
-    if (!module) module = load(op);
+    CUmodule& module = all.modules[image];
+    if (!module) module = load(op, family);
     check(driver().cuModuleGetFunction(&loaded.function, module, kernel), (std::string("finding kernel ") + kernel).c_str());
   }
   if (shared_bytes > loaded.shared_bytes) {

@@ -11,11 +11,44 @@ std::optional<std::string> shared_memory_missing(int bytes) {
   return "needs " + std::to_string(bytes) + " bytes of shared memory per block, this device allows " + std::to_string(available);
 }
 
+std::optional<std::string> hopper_missing() {
+  const int capability = device_facts().capability;
+  if (capability == 90) return std::nullopt;
+  return "needs compute capability 9.0, this device has " + std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
 void CudaExecution::launch_bytes(const char* op, const char* kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* params) {
-  const CUfunction function = find_kernel(op, kernel, shared_bytes);
+  const CUfunction function = find_kernel(op, "sm80", kernel, shared_bytes);
   void* parameters[] = {params};
   check(driver().cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared_bytes, stream(), parameters, nullptr),
         (std::string("launching ") + kernel).c_str());
+}
+
+void CudaExecution::launch_hopper(const char* op, const char* kernel, const HopperLaunch& how, void* params) {
+  const CUfunction function = find_kernel(op, "sm90a", kernel, how.shared_bytes);
+  CUlaunchAttribute attributes[2] = {};
+  CUlaunchConfig config = {};
+  config.gridDimX = how.grid.x;
+  config.gridDimY = how.grid.y;
+  config.gridDimZ = how.grid.z;
+  config.blockDimX = how.threads;
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = how.shared_bytes;
+  config.hStream = stream();
+  config.attrs = attributes;
+  if (how.cluster > 1) {
+    CUlaunchAttribute& cluster = attributes[config.numAttrs++];
+    cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    cluster.value.clusterDim.x = how.cluster;
+    cluster.value.clusterDim.y = cluster.value.clusterDim.z = 1;
+  }
+  if (how.overlap) {
+    CUlaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    overlap.value.programmaticStreamSerializationAllowed = 1;
+  }
+  void* parameters[] = {params};
+  check(driver().cuLaunchKernelEx(&config, function, parameters, nullptr), (std::string("launching ") + kernel).c_str());
 }
 
 /// The driver has copied pageable memory when it returns.

@@ -29,6 +29,18 @@ const DeviceFacts& device_facts();
 /// Why this device cannot run a block with so much shared memory, if so.
 std::optional<std::string> shared_memory_missing(int bytes);
 
+/// A launch of a kernel of family sm90a.
+struct HopperLaunch {
+  Grid grid;
+  unsigned threads = 0;
+  unsigned shared_bytes = 0;
+  unsigned cluster = 1;  // blocks of the x axis that share a cluster; grid.x is a multiple of it
+  bool overlap = false;  // may start before the kernel before it ends: it says wait_for_previous_kernel() itself
+};
+
+/// Why the kernels of family sm90a do not run on this device, if so: their instructions are those of compute capability 9.0 alone.
+std::optional<std::string> hopper_missing();
+
 /// Runs at once on the calling thread: launches are asynchronous, in the order of the device's one stream. Memory is given
 /// back in the same order, so what a launch uses may be released as soon as it was launched.
 class CudaExecution : public Execution {
@@ -43,6 +55,13 @@ class CudaExecution : public Execution {
     launch_bytes(op, kernel, grid, threads, shared_bytes, const_cast<Params*>(&params));
   }
 
+  /// The same for family sm90a.
+  template <class Params>
+  void launch(const char* op, const char* kernel, const HopperLaunch& how, const Params& params) {
+    static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 4096, "a kernel parameter is at most 4 KiB");
+    launch_hopper(op, kernel, how, const_cast<Params*>(&params));
+  }
+
   /// Bytes of the host to the device, in stream order; `host` may be reused on return.
   void upload(void* device, const void* host, std::size_t bytes);
 
@@ -51,6 +70,7 @@ class CudaExecution : public Execution {
 
  private:
   void launch_bytes(const char* op, const char* kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* params);
+  void launch_hopper(const char* op, const char* kernel, const HopperLaunch& how, void* params);
 };
 
 }  // namespace attn::cuda
