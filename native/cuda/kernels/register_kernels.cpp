@@ -5,6 +5,7 @@ namespace attn::cuda {
 void register_all_kernels() {
   register_attention_split_kernels();
   register_mla_decode_kernels();
+  register_attention_prefill_kernels();
   register_attention_kernels();
   register_attention_plain_kernels();  // the last rows of both ops: they take every problem
   register_merge_kernels();

@@ -4,6 +4,7 @@
 namespace attn::cuda {
 
 void register_attention_split_kernels();
+void register_attention_prefill_kernels();
 void register_attention_kernels();
 void register_attention_plain_kernels();
 void register_mla_decode_kernels();

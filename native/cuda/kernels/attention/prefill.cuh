@@ -1,0 +1,32 @@
+#pragma once
+// Prefill on Hopper: warps specialised for copies and for arithmetic (FlashAttention-3, arXiv 2407.08608).
+
+#include "cuda/kernels/attention/prefill_cleaner.cuh"
+#include "cuda/kernels/attention/prefill_consumer.cuh"
+#include "cuda/kernels/attention/prefill_producer.cuh"
+
+namespace attn::cuda {
+
+template <class T, int kShape>
+__device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
+  extern __shared__ __align__(128) char dynamic_shared[];
+  using Shared = PrefillShared<kShape>;
+  const Shared shared(dynamic_shared);
+  const int warp = uniform_warp(), lane = threadIdx.x % 32;
+  if (threadIdx.x == 0) shared.init_barriers();
+  __syncthreads();
+  // The launch gives 168 (with three consumers 128) registers to each: what the producer leaves is for the consumers.
+  if (warp < 4) {
+    warpgroup_give_registers<Shared::kDims.consumers == 2 ? 32 : 32>();
+    if (warp > 0) {
+      PrefillCleaner<T, kShape>{params, shared}.run(warp - 1, lane);
+    } else if (elect_one()) {
+      PrefillProducer<kShape>{params, shared}.run();
+    }
+  } else {
+    warpgroup_take_registers<Shared::kDims.consumers == 2 ? 232 : 160>();
+    PrefillConsumer<T, kShape>{params, shared, warp / 4 - 1, warp % 4, lane}.run();
+  }
+}
+
+}  // namespace attn::cuda

@@ -1,0 +1,162 @@
+#pragma once
+// One consumer warpgroup: 64 rows of the tile with all their keys.
+//   S = Q Kᵀ;  P = softmax(S);  O = O · factor + P V;  the scores of the next step run on the tensor cores while this step's become probabilities
+// (FlashAttention-3, arXiv 2407.08608). Consumers take turns in starting products, so that one computes exponentials while the other multiplies.
+
+#include "cuda/common/wgmma.cuh"
+#include "cuda/kernels/attention/prefill_epilogue.cuh"
+#include "cuda/kernels/attention/prefill_hidden.cuh"
+
+namespace attn::cuda {
+
+template <class T, int kShape>
+struct PrefillConsumer {
+  using Shared = PrefillShared<kShape>;
+  using Item = PrefillItem<Shared::kKv>;
+  static constexpr int kConsumers = Shared::kDims.consumers, kKv = Shared::kKv, kVo = Shared::kVo;
+  /// Where step number n of all steps so far stands in the rings of keys and of values.
+  struct Ring {
+    int index, parity;
+    __device__ __forceinline__ explicit Ring(unsigned n) : index(static_cast<int>(n % Shared::kStages)), parity(static_cast<int>(n / Shared::kStages & 1)) {}
+  };
+
+  const PrefillParams& params;
+  const Shared& shared;
+  int consumer, warp, lane;  // warp of the consumer's four
+
+  // Named barriers 1 … kConsumers: the turn of each.
+  __device__ __forceinline__ void await_turn() const { named_barrier_sync(1 + consumer, 2 * kWarpgroupThreads); }
+  __device__ __forceinline__ void pass_turn() const {
+    named_barrier_arrive(1 + (consumer + 1 == kConsumers ? 0 : consumer + 1), 2 * kWarpgroupThreads);
+  }
+
+  /// s = Q Kᵀ of a stage, on its way when this returns.
+  __device__ __forceinline__ void start_scores(float (&s)[kKv / 2], int stage) const {
+    wgmma_fence();
+    std::uint32_t rows = shared.q + consumer * kPrefillRows * kPrefillBoxBytes;
+    asm volatile("" : "+r"(rows));  // descriptors are cheap to make, and too many to keep
+    const std::uint64_t a = wgmma_k_major(rows), b = wgmma_k_major(shared.keys(stage));
+#pragma unroll
+    for (int k = 0; k < Shared::kQk / 16; ++k) {
+      Wgmma<T, kKv>::ss(s, a + ((k / 4 * Shared::kQueryBox + k % 4 * 32) >> 4), b + ((k / 4 * Shared::kKvBox + k % 4 * 32) >> 4), k > 0);
+    }
+    wgmma_commit();
+  }
+
+  /// o += P V of a stage, on its way.
+  __device__ __forceinline__ void start_values(float (&o)[kVo / 2], std::uint32_t (&p)[kKv / 4], int stage) const {
+    wgmma_hold(o);
+    wgmma_hold(p);
+    wgmma_fence();
+    const std::uint64_t b = wgmma_n_major(shared.values(stage), Shared::kKvBox);
+#pragma unroll
+    for (int k = 0; k < kKv / 16; ++k) Wgmma<T, kVo>::template rs<true>(o, &p[4 * k], b + (k * 2048 >> 4), true);
+    wgmma_commit();
+  }
+
+  __device__ __forceinline__ void release(std::uint32_t barrier) const {
+    __syncwarp();
+    if (lane == 0) mbarrier_arrive(barrier);
+  }
+
+  __device__ __forceinline__ void await_values(const Item& item, int step, const Ring& v) const {
+    const bool hides = item.hides_values(item.origin + step * kKv);
+    mbarrier_wait(hides ? shared.v_clean(v.index) : shared.v_full(v.index), v.parity);
+  }
+
+  /// After the product with a stage's values, before the stage is released.
+  __device__ __forceinline__ void add_hidden(float (&o)[kVo / 2], const Item& item, const PrefillRows& rows, int step, const Ring& v) const {
+    const int first = item.origin + step * kKv;
+    if (!item.hides_values(first)) return;
+    int found = 0;
+#pragma unroll
+    for (int cleaner = 0; cleaner < kCleaners; ++cleaner) {
+      int flag;
+      asm volatile("ld.shared.u32 %0, [%1];" : "=r"(flag) : "r"(shared.flag(v.index, cleaner)) : "memory");
+      found |= flag;
+    }
+    if (found) prefill_add_hidden<T, Item, kVo / 2, kKv>(o, params, item, rows, first, lane);
+  }
+
+  /// Scores to probabilities; returns whether earlier sums change.
+  __device__ __forceinline__ bool weigh(float (&s)[kKv / 2], PrefillRows& rows, const Item& item, int step, float (&factor)[2]) const {
+    const AttentionProblem& p = params.problem;
+    const int first = item.origin + step * kKv;
+    const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(p.softmax_scale > 0);
+    if (bent) prefill_bend(s, params, item, rows, first, lane);
+    if (item.is_edge(first)) prefill_mask(s, params, item, rows, first, lane);
+    return prefill_softmax(s, rows, bent ? 1.0f : p.softmax_scale * kPrefillLog2E, factor);
+  }
+
+  __device__ __forceinline__ void run() const {
+    unsigned before = 0;  // steps of the tiles before
+    int q_parity = 0;
+    if (consumer == kConsumers - 1) pass_turn();
+    for_each_item<kKv>(params, [&](const Item& item, unsigned index) {
+      PrefillRows rows{consumer * kPrefillRows + warp * 16 + lane / 4};
+      float o[kVo / 2] = {};
+      if (item.steps > 0) {
+        float s[kKv / 2];
+        std::uint32_t p[kKv / 4];
+        float factor[2];
+        mbarrier_wait(shared.q_full(), q_parity);
+        q_parity ^= 1;
+        const Ring first(before);
+        mbarrier_wait(shared.k_full(first.index), first.parity);
+        start_scores(s, first.index);
+        wgmma_wait<0>();
+        wgmma_hold(s);
+        release(shared.k_empty(first.index));
+        weigh(s, rows, item, 0, factor);
+        prefill_pack<T>(p, s);
+#pragma unroll 1
+        for (int step = 1; step < item.steps; ++step) {
+          const Ring k(before + step), v(before + step - 1);
+          mbarrier_wait(shared.k_full(k.index), k.parity);
+          await_turn();
+          start_scores(s, k.index);
+          await_values(item, step - 1, v);
+          start_values(o, p, v.index);
+          pass_turn();
+          wgmma_wait<1>();
+          wgmma_hold(s);
+          release(shared.k_empty(k.index));
+          const bool moved = weigh(s, rows, item, step, factor);
+          wgmma_wait<0>();
+          wgmma_hold(o);
+          wgmma_hold(p);
+          add_hidden(o, item, rows, step - 1, v);
+          release(shared.v_empty(v.index));
+          if (moved) {
+#pragma unroll
+            for (int n = 0; n < kVo / 2; ++n) o[n] *= factor[n / 2 % 2];
+          }
+          prefill_pack<T>(p, s);
+        }
+        before += item.steps;
+        const Ring last(before - 1);
+        await_values(item, item.steps - 1, last);
+        start_values(o, p, last.index);
+        wgmma_wait<0>();
+        wgmma_hold(o);
+        add_hidden(o, item, rows, item.steps - 1, last);
+        release(shared.v_empty(last.index));
+      }
+      // Outputs go where the queries were: until all four warps are done with them.
+      named_barrier_sync(1 + kConsumers + consumer, kWarpgroupThreads);
+      const std::uint32_t warp_rows = shared.q + (consumer * kPrefillRows + warp * 16) * kPrefillBoxBytes;
+      // Found once more: what only the stores need would have to stay in registers all along.
+      asm volatile("" : "+r"(index));
+      Item stored;
+      stored.find(params, index);
+      prefill_store<T, kShape>(o, rows, params, stored, warp_rows, lane);
+      if (item.steps > 0) {
+        fence_async_shared();  // TMA writes here next
+        release(shared.q_empty());
+      }
+    });
+    if (consumer == 0) await_turn();  // the one that nobody took
+  }
+};
+
+}  // namespace attn::cuda

@@ -1,0 +1,56 @@
+#pragma once
+// What the prefill kernels of sm_90a are compiled for and get by value.
+
+#include <cuda.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "core/attention.h"
+
+namespace attn::cuda {
+
+/// One instance. Narrower heads are padded with zeros by TMA.
+struct PrefillShape {
+  int head_dim_qk, head_dim_vo;
+  int consumers;  // warpgroups of 64 query rows each
+  int tile_kv;    // keys of one step
+  int stages;     // of the rings of keys and of values
+};
+
+inline constexpr int kPrefillBoxBytes = 128;  // one row of a box: 64 features of 16 bits
+inline constexpr int kPrefillRows = 64;       // of one consumer
+
+constexpr int prefill_rows(PrefillShape s) { return kPrefillRows * s.consumers; }
+constexpr int prefill_threads(PrefillShape s) { return 128 * (1 + s.consumers); }
+constexpr int prefill_boxes(int dim) { return (dim + 63) / 64; }
+constexpr int prefill_query_bytes(PrefillShape s) { return prefill_boxes(s.head_dim_qk) * prefill_rows(s) * kPrefillBoxBytes; }
+constexpr int prefill_key_bytes(PrefillShape s) { return prefill_boxes(s.head_dim_qk) * s.tile_kv * kPrefillBoxBytes; }
+constexpr int prefill_value_bytes(PrefillShape s) { return prefill_boxes(s.head_dim_vo) * s.tile_kv * kPrefillBoxBytes; }
+/// Boxes begin at multiples of 1024 bytes, wherever the block's memory begins; barriers and flags come last.
+constexpr int prefill_shared_bytes(PrefillShape s) { return 1024 + prefill_query_bytes(s) + s.stages * (prefill_key_bytes(s) + prefill_value_bytes(s)) + 256; }
+
+// All fit the 227 KiB of a block on compute capability 9.0.
+inline constexpr PrefillShape kPrefillShapes[] = {{64, 64, 3, 128, 3}, {128, 128, 2, 128, 2}, {192, 128, 2, 128, 2}, {256, 256, 2, 80, 2}};
+/// Queries and keys in two parts have an instance of their own.
+inline constexpr int kPrefillTwoParts = 2;
+static_assert(prefill_shared_bytes(kPrefillShapes[0]) <= 232448 && prefill_shared_bytes(kPrefillShapes[1]) <= 232448 &&
+              prefill_shared_bytes(kPrefillShapes[2]) <= 232448 && prefill_shared_bytes(kPrefillShapes[3]) <= 232448);
+
+struct PrefillParams {
+  CUtensorMap q[2], k[2], v;         // q: feature, head, row, sequence; k and v: feature, row (of a page), head, sequence (or page)
+  AttentionProblem problem;          // its host arrays replaced by copies in the workspace
+  std::int32_t boxes[2];             // of 64 features, in each part of q and k; all of the shape, so that zeros fill what no feature does
+  std::int32_t queries;              // of one tile: as many as there are rows for, each with its group of heads
+  std::int32_t box_rows;             // keys of one copy: all of a step, or what divides a page and a step
+  std::int32_t k_heads[2], v_heads;  // 0 where one head serves all
+  std::int32_t q_sequences[2], k_sequences[2], v_sequences;  // 0 where the rows of all sequences lie in one
+  std::uint32_t num_row_tiles;                               // of the longest sequence
+  std::uint32_t num_heads;                                   // batch · num_kv_heads
+  std::uint32_t section_heads;                               // heads whose keys share the L2 cache
+  std::uint32_t num_items;                                   // num_row_tiles · num_heads
+  bool vector_out;                                           // out's rows can be written 16 bytes at a time
+};
+static_assert(std::is_trivially_copyable_v<PrefillParams> && sizeof(PrefillParams) <= 4096);
+
+}  // namespace attn::cuda

@@ -1,0 +1,63 @@
+#pragma once
+// The shared memory of a prefill block and its barriers.
+//   Q | K ring | V ring | barriers: boxes of rows of 128 bytes with the 128-byte swizzle (wgmma.cuh), the boxes of one tile one after the other
+
+#include "cuda/common/cp_async.cuh"
+#include "cuda/common/fence.cuh"
+#include "cuda/common/mbarrier.cuh"
+#include "cuda/common/warpgroup.cuh"
+#include "cuda/kernels/attention/prefill_params.h"
+
+namespace attn::cuda {
+
+/// Warps 1 to 3 of the producer's warpgroup clean values (prefill_cleaner.cuh).
+inline constexpr int kCleaners = 3;
+
+template <int kShape>
+struct PrefillShared {
+  static constexpr PrefillShape kDims = kPrefillShapes[kShape];
+  static constexpr int kQk = kDims.head_dim_qk, kVo = kDims.head_dim_vo, kKv = kDims.tile_kv, kStages = kDims.stages, kRows = prefill_rows(kDims);
+  static constexpr int kQkBoxes = prefill_boxes(kQk), kVoBoxes = prefill_boxes(kVo);
+  static constexpr int kQueryBox = kRows * kPrefillBoxBytes, kKvBox = kKv * kPrefillBoxBytes;  // bytes from one box to the next
+  static constexpr int kQueryBytes = prefill_query_bytes(kDims), kKeyBytes = prefill_key_bytes(kDims), kValueBytes = prefill_value_bytes(kDims);
+  static constexpr int kConsumerWarps = 4 * kDims.consumers;
+
+  std::uint32_t q, k_ring, v_ring, barriers;
+
+  __device__ __forceinline__ explicit PrefillShared(const void* dynamic_shared) {
+    q = (shared_address(dynamic_shared) + 1023) & ~1023u;
+    k_ring = q + kQueryBytes;
+    v_ring = k_ring + kStages * kKeyBytes;
+    barriers = v_ring + kStages * kValueBytes;
+  }
+
+  __device__ __forceinline__ std::uint32_t keys(int stage) const { return k_ring + stage * kKeyBytes; }
+  __device__ __forceinline__ std::uint32_t values(int stage) const { return v_ring + stage * kValueBytes; }
+
+  __device__ __forceinline__ std::uint32_t q_full() const { return barriers; }
+  __device__ __forceinline__ std::uint32_t q_empty() const { return barriers + 8; }
+  __device__ __forceinline__ std::uint32_t k_full(int stage) const { return barriers + 16 + stage * 8; }
+  __device__ __forceinline__ std::uint32_t k_empty(int stage) const { return barriers + 16 + (kStages + stage) * 8; }
+  __device__ __forceinline__ std::uint32_t v_full(int stage) const { return barriers + 16 + (2 * kStages + stage) * 8; }
+  __device__ __forceinline__ std::uint32_t v_empty(int stage) const { return barriers + 16 + (3 * kStages + stage) * 8; }
+  __device__ __forceinline__ std::uint32_t v_clean(int stage) const { return barriers + 16 + (4 * kStages + stage) * 8; }
+  /// Per cleaner: whether it met a value that is not finite.
+  __device__ __forceinline__ std::uint32_t flag(int stage, int cleaner) const { return barriers + 16 + 5 * kStages * 8 + (stage * kCleaners + cleaner) * 4; }
+
+  /// By one thread, before the block's barrier.
+  __device__ __forceinline__ void init_barriers() const {
+    mbarrier_init(q_full(), 1);
+    mbarrier_init(q_empty(), kConsumerWarps);
+    for (int stage = 0; stage < kStages; ++stage) {
+      mbarrier_init(k_full(stage), 1);
+      mbarrier_init(k_empty(stage), kConsumerWarps);
+      mbarrier_init(v_full(stage), 1);
+      mbarrier_init(v_empty(stage), kConsumerWarps + kCleaners);
+      mbarrier_init(v_clean(stage), kCleaners);
+    }
+    fence_barrier_init();
+  }
+};
+static_assert(16 + 3 * (5 * 8 + kCleaners * 4) <= 256);
+
+}  // namespace attn::cuda
