@@ -39,6 +39,12 @@ int count_gpus() {
   return count < kMaxGpus ? count : kMaxGpus;
 }
 
+int capability_of(int index) {
+  CUdevice handle = 0;
+  if (driver().cuDeviceGet(&handle, index) != CUDA_SUCCESS) return 0;
+  return 10 * attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) + attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+}
+
 Refusal open_device(int index) {
   if (!open_driver().empty()) return {open_driver()};
   const int count = count_gpus();
@@ -52,7 +58,7 @@ Refusal open_device(int index) {
   driver().cuDeviceGetName(name, sizeof name, handle);
   d.facts.name = name;
   d.facts.index = index;
-  d.facts.capability = 10 * attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) + attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  d.facts.capability = capability_of(index);
   d.facts.num_sms = attribute(handle, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   d.facts.max_shared_per_block = attribute(handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   if (d.facts.capability < 80) {

@@ -13,6 +13,9 @@ namespace attn::cuda {
 /// How many devices the driver has; 0 where it cannot be used.
 int count_gpus();
 
+/// Ten times the major version plus the minor one, of a device that need not be open.
+int capability_of(int index);
+
 /// Opens a device, once. Returns why it cannot be used; with no reason when it can.
 Refusal open_device(int index);
 

@@ -4,6 +4,11 @@
 #include "cuda/images.h"
 
 namespace attn::cuda {
+namespace {
+
+constexpr int kHopper = 90;
+
+}  // namespace
 
 std::optional<std::string> shared_memory_missing(int bytes) {
   const int available = device_facts().max_shared_per_block;
@@ -13,8 +18,15 @@ std::optional<std::string> shared_memory_missing(int bytes) {
 
 std::optional<std::string> hopper_missing() {
   const int capability = device_facts().capability;
-  if (capability == 90) return std::nullopt;
+  if (capability == kHopper) return std::nullopt;
   return "needs compute capability 9.0, this device has " + std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
+std::string hopper_missing_everywhere() {
+  for (int index = 0; index < count_gpus(); ++index) {
+    if (capability_of(index) == kHopper) return "";
+  }
+  return "needs compute capability 9.0, which no device here has";
 }
 
 void CudaExecution::launch_bytes(const char* op, const char* kernel, Grid grid, unsigned threads, unsigned shared_bytes, void* params) {

@@ -41,6 +41,9 @@ struct HopperLaunch {
 /// Why the kernels of family sm90a do not run on this device, if so: their instructions are those of compute capability 9.0 alone.
 std::optional<std::string> hopper_missing();
 
+/// Why they run on no device of this machine; empty when there is one.
+std::string hopper_missing_everywhere();
+
 /// Runs at once on the calling thread: launches are asynchronous, in the order of the device's one stream. Memory is given
 /// back in the same order, so what a launch uses may be released as soon as it was launched.
 class CudaExecution : public Execution {

@@ -7,6 +7,7 @@
 
 #include "core/dtype.h"
 #include "core/registry.h"
+#include "cuda/launch.h"
 
 namespace attn::cuda {
 
@@ -16,6 +17,11 @@ inline constexpr DTypeMask kAllDTypes = kFloatDTypes | mask_of(DType::kInt32);
 /// The description of row "<stem>_sm80".
 inline KernelInfo sm80_kernel(const std::string& stem, const char* op, DTypeMask dtypes, const char* head_dims) {
   return {stem + "_sm80", op, DeviceType::kCuda, "sm80", dtypes, head_dims, ""};
+}
+
+/// The description of row "<stem>_sm90a".
+inline KernelInfo sm90a_kernel(const std::string& stem, const char* op, DTypeMask dtypes, const char* head_dims) {
+  return {stem + "_sm90a", op, DeviceType::kCuda, "sm90a", dtypes, head_dims, hopper_missing_everywhere()};
 }
 
 /// For rows that do every problem that core lets through.

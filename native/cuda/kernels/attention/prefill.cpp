@@ -147,7 +147,7 @@ void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& 
 
 void register_attention_prefill_kernels() {
   Kernel<AttentionProblem> kernel;
-  kernel.info = {"attention_prefill_sm90a", "attention", DeviceType::kCuda, "sm90a", mask_of(DType::kFloat16) | mask_of(DType::kBFloat16), "8-256", ""};
+  kernel.info = sm90a_kernel("attention_prefill", "attention", mask_of(DType::kFloat16) | mask_of(DType::kBFloat16), "8-256");
   kernel.reject = reject;
   kernel.workspace = [](const Kernel<AttentionProblem>&, const AttentionProblem& problem, int) { return host_arrays_bytes(problem); };
   kernel.run = run;
