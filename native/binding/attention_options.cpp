@@ -5,7 +5,21 @@
 namespace attn::binding {
 namespace {
 
-enum Place : std::size_t { kCausal, kWindowLeft, kWindowRight, kSoftmaxScale, kLogitSoftcap, kAlibiSlopes, kSinks, kReturnLse, kOut, kQueryScales, kKeyScales, kValueScales, kDType };
+enum Place : std::size_t {
+  kCausal,
+  kWindowLeft,
+  kWindowRight,
+  kSoftmaxScale,
+  kLogitSoftcap,
+  kAlibiSlopes,
+  kSinks,
+  kReturnLse,
+  kOut,
+  kQueryScales,
+  kKeyScales,
+  kValueScales,
+  kDType
+};
 static_assert(kDType + 1 == kAttentionOptions);
 
 }  // namespace

@@ -51,7 +51,7 @@ struct AttentionProblem {
   HeadRows q[2], k[2];
   HeadRows v;
   bool v_in_k = false;  // MLA: the value row is the first head_dim_vo features of k[0]'s row, read once for both
-  HeadRows out;  // its dtype is known when the kernel is chosen, the rest only when the work is enqueued
+  HeadRows out;         // its dtype is known when the kernel is chosen, the rest only when the work is enqueued
 
   // logit = softmax_scale · q scale · k scale · (q · k), before softcap and the rest; out = v scale · Σ p v. Null where the operand is not
   // float8_e4m3; latents have scales of their own.

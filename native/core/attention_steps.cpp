@@ -161,7 +161,8 @@ void derive_options(AttentionProblem& p, const TensorView& q, const AttentionOpt
   }
 }
 
-Tensor attention_out(const AttentionProblem& p, const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options, const std::vector<Tensor>& inputs) {
+Tensor attention_out(const AttentionProblem& p, const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options,
+                     const std::vector<Tensor>& inputs) {
   if (!options.out) return empty_tensor(q.storage->backend(), p.out.dtype, shape);
   const TensorView& out = options.out->view;
   const TensorView wanted = contiguous_view(p.out.dtype, q.view.device, nullptr, shape);

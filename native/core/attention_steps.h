@@ -27,7 +27,8 @@ void derive_pages(AttentionProblem& problem, const TensorView& pages, const Tens
 /// Scale, cap, window, slopes, sinks, scales of float8_e4m3, the dtype of out; adds the tensors it points into to `keep`.
 void derive_options(AttentionProblem& problem, const TensorView& q, const AttentionOptions& options, std::vector<Tensor>& keep);
 /// The caller's `out` after checks, or a new tensor of the problem's dtype.
-Tensor attention_out(const AttentionProblem& problem, const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options, const std::vector<Tensor>& inputs);
+Tensor attention_out(const AttentionProblem& problem, const Tensor& q, const std::vector<std::int64_t>& shape, const AttentionOptions& options,
+                     const std::vector<Tensor>& inputs);
 void set_out(AttentionProblem& problem, const TensorView& out);
 Tensor lse_tensor(AttentionProblem& problem, Backend& backend, const std::vector<std::int64_t>& out_shape);
 

@@ -24,7 +24,8 @@ void check_row_width(const TensorView& latents, std::int64_t rank, std::int64_t 
     fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be 512 + 64, as in a cache's rows of float8_e4m3", received);
   }
   if (latents.shape[2] == rank + rope) return;
-  fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be the cache's row width (" + std::to_string(latents.shape[2]) + ")", received);
+  fail_argument(ErrorCode::kShapeMismatch, "qNope", "kvLoraRank + qkRopeHeadDim to be the cache's row width (" + std::to_string(latents.shape[2]) + ")",
+                received);
 }
 
 MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe, const TensorView& latents, const TensorView& page_table,

@@ -26,9 +26,7 @@ void check_item(const char* list, std::int64_t i, std::int64_t value, std::int64
 
 }  // namespace
 
-bool quantises(const AppendProblem& problem) {
-  return problem.pages.dtype == DType::kFloat8E4M3 && problem.src.dtype != DType::kFloat8E4M3;
-}
+bool quantises(const AppendProblem& problem) { return problem.pages.dtype == DType::kFloat8E4M3 && problem.src.dtype != DType::kFloat8E4M3; }
 
 void check_slots(const std::vector<std::int32_t>& slots, std::int64_t rows, std::int64_t capacity) {
   const std::int64_t count = static_cast<std::int64_t>(slots.size());

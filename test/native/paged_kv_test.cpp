@@ -59,7 +59,9 @@ TEST(paged_append_refuses_slots_outside_of_the_cache) {
   register_test_kernels();
   const Tensor src = counting(DType::kFloat32, {1, 2, 1, 2}), pages = counting(DType::kFloat32, {3, 2, 1, 2});
   const std::vector<double> before = values_of(pages);
-  const auto call = [&](const Tensor& src, std::vector<std::int32_t> slots) { return error_of([&] { paged_append(src, pages, ints(std::move(slots)), std::nullopt); }); };
+  const auto call = [&](const Tensor& src, std::vector<std::int32_t> slots) {
+    return error_of([&] { paged_append(src, pages, ints(std::move(slots)), std::nullopt); });
+  };
   CHECK_EQUAL(call(src, {0, 6}), "slots[1]: expected a number from -1 to 5, received 6");
   CHECK_EQUAL(call(src, {-2, 0}), "slots[0]: expected a number from -1 to 5, received -2");
   CHECK_EQUAL(call(src, {0}), "slots: expected 2 items (batch · newLen), received 1");

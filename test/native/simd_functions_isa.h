@@ -93,8 +93,8 @@ void softmax(float* row, std::int64_t count, float scale) {
   for (std::int64_t j = 0; j < count; j += kLanes) store(row + j, load(row + j) * factor);
 }
 
-constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen, narrow, widen_pairs,       exp_all, power_of_two_all, tanh_all,
-                                         add_lanes,     max_lanes, add_each,  transpose_rows, copy_partial, gemm,    softmax};
+constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen,    narrow,         widen_pairs,  exp_all, power_of_two_all,
+                                         tanh_all,      add_lanes, max_lanes, add_each, transpose_rows, copy_partial, gemm,    softmax};
 
 }  // namespace
 }  // namespace attn::cpu::ATTN_ISA

@@ -100,7 +100,8 @@ TEST(simd_saturates_to_float8) {
   std::vector<std::uint8_t> narrow(values.size());
   for (const SimdFunctions& f : usable_simd()) {
     f.narrow(DType::kFloat8E4M3, values.data(), narrow.data(), count);
-    for (std::int64_t i = 0; i < count; ++i) CHECK_EQUAL(int{narrow[i]}, int{float_to_e4m3(std::isnan(values[i]) ? values[i] : std::clamp(values[i], -448.0f, 448.0f))});
+    for (std::int64_t i = 0; i < count; ++i)
+      CHECK_EQUAL(int{narrow[i]}, int{float_to_e4m3(std::isnan(values[i]) ? values[i] : std::clamp(values[i], -448.0f, 448.0f))});
   }
 }
 

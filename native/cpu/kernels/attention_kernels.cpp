@@ -37,7 +37,8 @@ Reason reject(const Kernel<Problem>& self, const Problem& problem) {
 }
 
 template <class Problem, AttentionPath kPath>
-void enter(const std::string& variant, const char* op, const char* isa, const AttentionFunctions* functions, DTypeMask dtypes = kComputeDTypes | mask_of(DType::kFloat8E4M3)) {
+void enter(const std::string& variant, const char* op, const char* isa, const AttentionFunctions* functions,
+           DTypeMask dtypes = kComputeDTypes | mask_of(DType::kFloat8E4M3)) {
   const char* missing = isa_missing(isa);
   Kernel<Problem> kernel;
   kernel.info = {variant + "_" + isa, op, DeviceType::kCpu, isa, dtypes, "any", missing ? missing : ""};

@@ -46,8 +46,7 @@ static_assert(static_cast<int>(DType::kFloat32) == 0 && static_cast<int>(DType::
 
 }  // namespace
 
-const Float8Table kFloat8Table = {{quantise<float>, quantise<Half>, quantise<BFloat>},
-                                  {widen<float>, widen<Half>, widen<BFloat>},
-                                  {largest<float>, largest<Half>, largest<BFloat>}};
+const Float8Table kFloat8Table = {
+    {quantise<float>, quantise<Half>, quantise<BFloat>}, {widen<float>, widen<Half>, widen<BFloat>}, {largest<float>, largest<Half>, largest<BFloat>}};
 
 }  // namespace attn::cpu::ATTN_ISA

@@ -15,26 +15,29 @@
 namespace attn::cuda {
 namespace {
 
-// In the order of kPrefillShapes.
-constexpr const char* kKernels[][2] = {{"attention_prefill_f16_64", "attention_prefill_bf16_64"},
-                                       {"attention_prefill_f16_128", "attention_prefill_bf16_128"},
-                                       {"attention_prefill_f16_192_128", "attention_prefill_bf16_192_128"},
-                                       {"attention_prefill_f16_256", "attention_prefill_bf16_256"}};
-static_assert(std::size(kKernels) == std::size(kPrefillShapes));
+struct Instance {
+  PrefillShape shape;
+  const char* f16;
+  const char* bf16;
+  bool two_parts = false;
+};
+constexpr Instance kInstances[] = {{kPrefillShapes[0], "attention_prefill_f16_64", "attention_prefill_bf16_64"},
+                                   {kPrefillShapes[1], "attention_prefill_f16_128", "attention_prefill_bf16_128"},
+                                   {kPrefillShapes[2], "attention_prefill_f16_192_128", "attention_prefill_bf16_192_128", true},
+                                   {kPrefillShapes[3], "attention_prefill_f16_256", "attention_prefill_bf16_256"}};
 
-constexpr int kBoxFeatures = 64;
 constexpr int kSwizzledRows = 8;                 // the swizzle repeats after as many
 constexpr std::int64_t kSectionBytes = 8 << 20;  // of keys and values that blocks running together share in the L2 cache
 
-/// The first shape that holds the heads, or -1.
-int shape_of(const AttentionProblem& p) {
-  for (int n = 0; n < static_cast<int>(std::size(kPrefillShapes)); ++n) {
-    if (p.num_parts == 2 && n != kPrefillTwoParts) continue;
-    if (p.head_dim_qk > kPrefillShapes[n].head_dim_qk || p.head_dim_vo > kPrefillShapes[n].head_dim_vo) continue;
-    if (p.num_parts == 2 && prefill_boxes(p.q[0].dim) + prefill_boxes(p.q[1].dim) > prefill_boxes(kPrefillShapes[n].head_dim_qk)) continue;
-    return n;
+/// The first that holds the heads, or null.
+const Instance* instance_for(const AttentionProblem& p) {
+  for (const Instance& instance : kInstances) {
+    const PrefillShape& shape = instance.shape;
+    if (p.head_dim_qk > shape.head_dim_qk || p.head_dim_vo > shape.head_dim_vo || (p.num_parts == 2 && !instance.two_parts)) continue;
+    if (p.num_parts == 2 && prefill_boxes(shape, p.q[0].dim) + prefill_boxes(shape, p.q[1].dim) > prefill_boxes(shape, shape.head_dim_qk)) continue;
+    return &instance;
   }
-  return -1;
+  return nullptr;
 }
 
 int queries_of(const AttentionProblem& p, PrefillShape shape) { return prefill_rows(shape) / p.group_size; }
@@ -47,7 +50,7 @@ TensorMapShape query_map(const AttentionProblem& p, const HeadRows& rows, Prefil
   return {rows.data,
           rows.dtype,
           4,
-          {{rows.dim, rows.dim_stride, kBoxFeatures},
+          {{rows.dim, rows.dim_stride, prefill_box_features(shape)},
            {p.num_qo_heads, rows.head_stride, p.group_size},
            {total, rows.row_stride, queries_of(p, shape)},
            {sequences, rows.sequence_stride, 1}}};
@@ -65,7 +68,7 @@ TensorMapShape kv_map(const AttentionProblem& p, const HeadRows& rows, PrefillSh
   return {rows.data,
           rows.dtype,
           4,
-          {{rows.dim, rows.dim_stride, kBoxFeatures},
+          {{rows.dim, rows.dim_stride, prefill_box_features(shape)},
            {total, rows.row_stride, box_rows(p, shape)},
            {rows.head_stride == 0 ? 1 : p.num_kv_heads, rows.head_stride, 1},
            {sequences, rows.sequence_stride, 1}}};
@@ -76,9 +79,9 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   const DType dtype = p.k[0].dtype;
   if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return "keys are " + std::string(dtype_name(dtype)) + ", not float16 or bfloat16";
   if (p.q[0].dtype != dtype) return "q is " + std::string(dtype_name(p.q[0].dtype)) + ", keys are " + dtype_name(dtype);
-  const int index = shape_of(p);
-  if (index < 0) return p.num_parts == 2 ? "two parts of more than 192 features in pieces of 64, or values wider than 128" : "head dims above 256";
-  const PrefillShape shape = kPrefillShapes[index];
+  const Instance* instance = instance_for(p);
+  if (!instance) return p.num_parts == 2 ? "two parts of more than 192 features in pieces of 64, or values wider than 128" : "head dims above 256";
+  const PrefillShape& shape = instance->shape;
   if (auto reason = shared_memory_missing(prefill_shared_bytes(shape))) return reason;
   if (p.group_size > prefill_rows(shape)) return "more than " + std::to_string(prefill_rows(shape)) + " query heads per kv head";
   if (p.page_table && box_rows(p, shape) % kSwizzledRows != 0) return "pages are no multiple of 8 tokens";
@@ -102,8 +105,8 @@ PrefillParams params_of(const AttentionProblem& p, PrefillShape shape) {
   PrefillParams params = {};
   params.queries = queries_of(p, shape);
   params.box_rows = box_rows(p, shape);
-  const int boxes = prefill_boxes(shape.head_dim_qk);
-  params.boxes[0] = p.num_parts == 2 ? prefill_boxes(p.q[0].dim) : boxes;
+  const int boxes = prefill_boxes(shape, shape.head_dim_qk);
+  params.boxes[0] = p.num_parts == 2 ? prefill_boxes(shape, p.q[0].dim) : boxes;
   params.boxes[1] = boxes - params.boxes[0];
   const bool has_keys = p.kv_len > 0 && (!p.kv_indptr || p.kv_indptr[p.batch] > 0) && (!p.page_table || p.num_pages > 0);
   const auto step = [](std::int64_t stride) { return stride == 0 ? 0 : 1; };
@@ -132,15 +135,15 @@ PrefillParams params_of(const AttentionProblem& p, PrefillShape shape) {
 void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& execution) {
   auto& gpu = static_cast<CudaExecution&>(execution);
   if (p.batch == 0 || p.qo_len == 0 || p.num_kv_heads == 0) return;
-  const int index = shape_of(p);
-  const PrefillShape shape = kPrefillShapes[index];
+  const Instance* instance = instance_for(p);
+  const PrefillShape& shape = instance->shape;
   PrefillParams params = params_of(p, shape);
   params.problem = upload_problem(p, gpu);
   HopperLaunch how;
   how.grid.x = std::min(params.num_items, static_cast<std::uint32_t>(gpu.device().num_sms));
   how.threads = static_cast<unsigned>(prefill_threads(shape));
   how.shared_bytes = static_cast<unsigned>(prefill_shared_bytes(shape));
-  gpu.launch("attention", kKernels[index][p.k[0].dtype == DType::kBFloat16], how, params);
+  gpu.launch("attention", p.k[0].dtype == DType::kBFloat16 ? instance->bf16 : instance->f16, how, params);
 }
 
 }  // namespace

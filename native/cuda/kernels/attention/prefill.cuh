@@ -7,7 +7,7 @@
 
 namespace attn::cuda {
 
-template <class T, int kShape>
+template <class T, PrefillShape kShape>
 __device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
   extern __shared__ __align__(128) char dynamic_shared[];
   using Shared = PrefillShared<kShape>;
@@ -17,14 +17,14 @@ __device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
   __syncthreads();
   // The launch gives 168 (with three consumers 128) registers to each: what the producer leaves is for the consumers.
   if (warp < 4) {
-    warpgroup_give_registers<Shared::kDims.consumers == 2 ? 32 : 32>();
+    warpgroup_give_registers<32>();
     if (warp > 0) {
       PrefillCleaner<T, kShape>{params, shared}.run(warp - 1, lane);
     } else if (elect_one()) {
       PrefillProducer<kShape>{params, shared}.run();
     }
   } else {
-    warpgroup_take_registers<Shared::kDims.consumers == 2 ? 232 : 160>();
+    warpgroup_take_registers<kShape.consumers == 2 ? 232 : 160>();
     PrefillConsumer<T, kShape>{params, shared, warp / 4 - 1, warp % 4, lane}.run();
   }
 }

@@ -25,7 +25,7 @@ __device__ __forceinline__ std::uint32_t keep_finite(std::uint32_t word) {
   return word;
 }
 
-template <class T, int kShape>
+template <class T, PrefillShape kShape>
 struct PrefillCleaner {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;

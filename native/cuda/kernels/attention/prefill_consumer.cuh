@@ -9,11 +9,11 @@
 
 namespace attn::cuda {
 
-template <class T, int kShape>
+template <class T, PrefillShape kShape>
 struct PrefillConsumer {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;
-  static constexpr int kConsumers = Shared::kDims.consumers, kKv = Shared::kKv, kVo = Shared::kVo;
+  static constexpr int kConsumers = kShape.consumers, kKv = Shared::kKv, kVo = Shared::kVo;
   /// Where step number n of all steps so far stands in the rings of keys and of values.
   struct Ring {
     int index, parity;

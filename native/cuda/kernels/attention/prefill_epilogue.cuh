@@ -8,7 +8,7 @@ namespace attn::cuda {
 
 /// Normalises, stages a warp's 16 rows where its queries were, and stores them 16 bytes at a time. `warp_rows` is the address of the warp's
 /// first row in the first box; nobody else reads these rows, and this consumer's last product with them is over.
-template <class T, int kShape, class Item>
+template <class T, PrefillShape kShape, class Item>
 __device__ __forceinline__ void prefill_store(const float (&o)[PrefillShared<kShape>::kVo / 2], const PrefillRows& rows, const PrefillParams& params, const Item& item,
                                               std::uint32_t warp_rows, int lane) {
   using Shared = PrefillShared<kShape>;

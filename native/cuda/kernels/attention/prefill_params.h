@@ -13,29 +13,35 @@ namespace attn::cuda {
 /// One instance. Narrower heads are padded with zeros by TMA.
 struct PrefillShape {
   int head_dim_qk, head_dim_vo;
-  int consumers;  // warpgroups of 64 query rows each
-  int tile_kv;    // keys of one step
-  int stages;     // of the rings of keys and of values
+  int consumers;      // warpgroups of 64 query rows each
+  int tile_kv;        // keys of one step
+  int stages;         // of the rings of keys and of values
+  int element_bytes;  // of q, k and v: 2, or 1 for float8_e4m3
 };
 
-inline constexpr int kPrefillBoxBytes = 128;  // one row of a box: 64 features of 16 bits
+inline constexpr int kPrefillBoxBytes = 128;  // one row of a box
 inline constexpr int kPrefillRows = 64;       // of one consumer
 
+constexpr int prefill_box_features(PrefillShape s) { return kPrefillBoxBytes / s.element_bytes; }
+constexpr int prefill_boxes(PrefillShape s, int dim) { return (dim + prefill_box_features(s) - 1) / prefill_box_features(s); }
 constexpr int prefill_rows(PrefillShape s) { return kPrefillRows * s.consumers; }
 constexpr int prefill_threads(PrefillShape s) { return 128 * (1 + s.consumers); }
-constexpr int prefill_boxes(int dim) { return (dim + 63) / 64; }
-constexpr int prefill_query_bytes(PrefillShape s) { return prefill_boxes(s.head_dim_qk) * prefill_rows(s) * kPrefillBoxBytes; }
-constexpr int prefill_key_bytes(PrefillShape s) { return prefill_boxes(s.head_dim_qk) * s.tile_kv * kPrefillBoxBytes; }
-constexpr int prefill_value_bytes(PrefillShape s) { return prefill_boxes(s.head_dim_vo) * s.tile_kv * kPrefillBoxBytes; }
+constexpr int prefill_query_bytes(PrefillShape s) { return prefill_boxes(s, s.head_dim_qk) * prefill_rows(s) * kPrefillBoxBytes; }
+constexpr int prefill_key_bytes(PrefillShape s) { return prefill_boxes(s, s.head_dim_qk) * s.tile_kv * kPrefillBoxBytes; }
+constexpr int prefill_value_bytes(PrefillShape s) { return prefill_boxes(s, s.head_dim_vo) * s.tile_kv * kPrefillBoxBytes; }
+/// float8_e4m3 values once more, transposed: a row of a step's keys for each feature.
+constexpr int prefill_transposed_bytes(PrefillShape s) { return s.element_bytes == 1 ? s.head_dim_vo * s.tile_kv : 0; }
 /// Boxes begin at multiples of 1024 bytes, wherever the block's memory begins; barriers and flags come last.
-constexpr int prefill_shared_bytes(PrefillShape s) { return 1024 + prefill_query_bytes(s) + s.stages * (prefill_key_bytes(s) + prefill_value_bytes(s)) + 256; }
+constexpr int prefill_shared_bytes(PrefillShape s) {
+  return 1024 + prefill_query_bytes(s) + s.stages * (prefill_key_bytes(s) + prefill_value_bytes(s) + prefill_transposed_bytes(s)) + 256;
+}
 
 // All fit the 227 KiB of a block on compute capability 9.0.
-inline constexpr PrefillShape kPrefillShapes[] = {{64, 64, 3, 128, 3}, {128, 128, 2, 128, 2}, {192, 128, 2, 128, 2}, {256, 256, 2, 80, 2}};
+inline constexpr PrefillShape kPrefillShapes[] = {{64, 64, 3, 128, 3, 2}, {128, 128, 2, 128, 2, 2}, {192, 128, 2, 128, 2, 2}, {256, 256, 2, 80, 2, 2}};
 /// Queries and keys in two parts have an instance of their own.
 inline constexpr int kPrefillTwoParts = 2;
-static_assert(prefill_shared_bytes(kPrefillShapes[0]) <= 232448 && prefill_shared_bytes(kPrefillShapes[1]) <= 232448 &&
-              prefill_shared_bytes(kPrefillShapes[2]) <= 232448 && prefill_shared_bytes(kPrefillShapes[3]) <= 232448);
+/// Of float8_e4m3.
+inline constexpr PrefillShape kPrefillByteShapes[] = {{64, 64, 2, 128, 2, 1}, {128, 128, 2, 128, 2, 1}, {256, 256, 2, 128, 2, 1}};
 
 struct PrefillParams {
   CUtensorMap q[2], k[2], v;         // q: feature, head, row, sequence; k and v: feature, row (of a page), head, sequence (or page)

@@ -7,11 +7,12 @@
 
 namespace attn::cuda {
 
-template <int kShape>
+template <PrefillShape kShape>
 struct PrefillProducer {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;
-  static constexpr bool kTwoParts = kShape == kPrefillTwoParts;
+  static constexpr bool kTwoParts = kShape.head_dim_qk == kPrefillShapes[kPrefillTwoParts].head_dim_qk;
+  static constexpr int kBoxFeatures = prefill_box_features(kShape);
 
   const PrefillParams& params;
   const Shared& shared;
@@ -24,7 +25,7 @@ struct PrefillProducer {
 #pragma unroll
     for (int part = 0; part < (kTwoParts ? 2 : 1); ++part) {
       for (int box = 0; box < params.boxes[part]; ++box, to += Shared::kQueryBox) {
-        tma_load(to, params.q[part], shared.q_full(), box * 64, item.kv_head * p.group_size, item.qo_begin + item.first_query,
+        tma_load(to, params.q[part], shared.q_full(), box * kBoxFeatures, item.kv_head * p.group_size, item.qo_begin + item.first_query,
                  item.sequence * params.q_sequences[part]);
       }
     }
@@ -38,10 +39,10 @@ struct PrefillProducer {
       for (int r = 0; r < Shared::kKv; r += params.box_rows, to += params.box_rows * kPrefillBoxBytes) {
         const int j = min(first + r, (item.end - 1) / params.box_rows * params.box_rows);
         const int page = item.page_of(p, j), within = static_cast<int>(static_cast<unsigned>(j) % static_cast<unsigned>(p.page_size));
-        for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * 64, within, head, page);
+        for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * kBoxFeatures, within, head, page);
       }
     } else {
-      for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * 64, item.kv_begin + first, head, sequence);
+      for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * kBoxFeatures, item.kv_begin + first, head, sequence);
     }
   }
 

@@ -13,11 +13,11 @@ namespace attn::cuda {
 /// Warps 1 to 3 of the producer's warpgroup clean values (prefill_cleaner.cuh).
 inline constexpr int kCleaners = 3;
 
-template <int kShape>
+template <PrefillShape kDims>
 struct PrefillShared {
-  static constexpr PrefillShape kDims = kPrefillShapes[kShape];
+  static constexpr PrefillShape kShape = kDims;
   static constexpr int kQk = kDims.head_dim_qk, kVo = kDims.head_dim_vo, kKv = kDims.tile_kv, kStages = kDims.stages, kRows = prefill_rows(kDims);
-  static constexpr int kQkBoxes = prefill_boxes(kQk), kVoBoxes = prefill_boxes(kVo);
+  static constexpr int kQkBoxes = prefill_boxes(kDims, kQk), kVoBoxes = prefill_boxes(kDims, kVo);
   static constexpr int kQueryBox = kRows * kPrefillBoxBytes, kKvBox = kKv * kPrefillBoxBytes;  // bytes from one box to the next
   static constexpr int kQueryBytes = prefill_query_bytes(kDims), kKeyBytes = prefill_key_bytes(kDims), kValueBytes = prefill_value_bytes(kDims);
   static constexpr int kConsumerWarps = 4 * kDims.consumers;

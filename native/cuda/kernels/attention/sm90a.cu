@@ -7,7 +7,7 @@ namespace attn::cuda {
 #define ATTN_PREFILL(name, T, shape)                                                                                                           \
   extern "C" __global__ void __launch_bounds__(prefill_threads(kPrefillShapes[shape]), 1)                                                      \
       attention_prefill_##name(const __grid_constant__ PrefillParams params) {                                                                 \
-    attention_prefill<T, shape>(params);                                                                                                       \
+    attention_prefill<T, kPrefillShapes[shape]>(params);                                                                                                       \
   }
 ATTN_PREFILL(f16_64, __half, 0)
 ATTN_PREFILL(f16_128, __half, 1)

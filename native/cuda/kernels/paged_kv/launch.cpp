@@ -113,10 +113,8 @@ void gather(const Kernel<GatherProblem>&, const GatherProblem& problem, Executio
 }  // namespace
 
 void register_paged_kv_kernels() {
-  register_kernel<AppendProblem>({.info = sm80_kernel("paged_append_plain", "pagedAppend", kFloatDTypes, "any"),
-                                  .reject = reject_append,
-                                  .workspace = append_workspace,
-                                  .run = append});
+  register_kernel<AppendProblem>(
+      {.info = sm80_kernel("paged_append_plain", "pagedAppend", kFloatDTypes, "any"), .reject = reject_append, .workspace = append_workspace, .run = append});
   register_kernel<PageCopyProblem>({.info = sm80_kernel("page_copy_plain", "pageCopy", kAllDTypes, "any"),
                                     .reject = accept<PageCopyProblem>,
                                     .workspace = copy_workspace,
