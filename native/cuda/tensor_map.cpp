@@ -61,12 +61,15 @@ CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
     steps[axis] = 1;
     if (axis > 0) strides[axis - 1] = static_cast<cuuint64_t>(stride_bytes(shape, axis));
   }
-  CUtensorMap map;
-  check(driver().cuTensorMapEncodeTiled(&map, data_type(shape.dtype), static_cast<cuuint32_t>(shape.rank), const_cast<void*>(shape.data), extents, strides,
-                                        boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_of(shape.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+  // A variable of this function: GCC gives the place of a returned value no more alignment than the stack has, and the driver wants 64 bytes.
+  struct {
+    CUtensorMap map;
+  } result;
+  check(driver().cuTensorMapEncodeTiled(&result.map, data_type(shape.dtype), static_cast<cuuint32_t>(shape.rank), const_cast<void*>(shape.data), extents,
+                                        strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_of(shape.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
         "encoding a tensor map");
-  return map;
+  return result.map;
 }
 
 }  // namespace attn::cuda

@@ -78,16 +78,6 @@ struct PrefillConsumer {
     if (found) prefill_add_hidden<T, Item, kVo / 2, kKv>(o, params, item, rows, first, lane);
   }
 
-  /// Scores to probabilities; returns whether earlier sums change.
-  __device__ __forceinline__ bool weigh(float (&s)[kKv / 2], PrefillRows& rows, const Item& item, int step, float (&factor)[2]) const {
-    const AttentionProblem& p = params.problem;
-    const int first = item.origin + step * kKv;
-    const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(p.softmax_scale > 0);
-    if (bent) prefill_bend(s, params, item, rows, first, lane);
-    if (item.is_edge(first)) prefill_mask(s, params, item, rows, first, lane);
-    return prefill_softmax(s, rows, bent ? 1.0f : p.softmax_scale * kPrefillLog2E, factor);
-  }
-
   __device__ __forceinline__ void run() const {
     unsigned before = 0;  // steps of the tiles before
     int q_parity = 0;
@@ -107,7 +97,8 @@ struct PrefillConsumer {
         wgmma_wait<0>();
         wgmma_hold(s);
         release(shared.k_empty(first.index));
-        weigh(s, rows, item, 0, factor);
+        if (item.steps == 1) release(shared.q_empty());
+        prefill_weigh<0>(s, rows, params, item, item.origin, params.problem.softmax_scale, factor, lane);
         prefill_pack<T>(p, s);
 #pragma unroll 1
         for (int step = 1; step < item.steps; ++step) {
@@ -121,7 +112,8 @@ struct PrefillConsumer {
           wgmma_wait<1>();
           wgmma_hold(s);
           release(shared.k_empty(k.index));
-          const bool moved = weigh(s, rows, item, step, factor);
+          if (step + 1 == item.steps) release(shared.q_empty());
+          const bool moved = prefill_weigh<0>(s, rows, params, item, item.origin + step * kKv, params.problem.softmax_scale, factor, lane);
           wgmma_wait<0>();
           wgmma_hold(o);
           wgmma_hold(p);
@@ -142,18 +134,11 @@ struct PrefillConsumer {
         add_hidden(o, item, rows, item.steps - 1, last);
         release(shared.v_empty(last.index));
       }
-      // Outputs go where the queries were: until all four warps are done with them.
-      named_barrier_sync(1 + kConsumers + consumer, kWarpgroupThreads);
-      const std::uint32_t warp_rows = shared.q + (consumer * kPrefillRows + warp * 16) * kPrefillBoxBytes;
       // Found once more: what only the stores need would have to stay in registers all along.
       asm volatile("" : "+r"(index));
       Item stored;
       stored.find(params, index);
-      prefill_store<T, kShape>(o, rows, params, stored, warp_rows, lane);
-      if (item.steps > 0) {
-        fence_async_shared();  // TMA writes here next
-        release(shared.q_empty());
-      }
+      prefill_store<T>(o, rows, params, stored, 1.0f, 1.0f, lane);
     });
     if (consumer == 0) await_turn();  // the one that nobody took
   }

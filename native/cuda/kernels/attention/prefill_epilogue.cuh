@@ -1,25 +1,78 @@
 #pragma once
 // From a consumer's sums to out and lse.
 
+#include "cuda/common/elements.cuh"
 #include "cuda/kernels/attention/prefill_shared.cuh"
 #include "cuda/kernels/attention/prefill_softmax.cuh"
 
 namespace attn::cuda {
 
-/// Normalises, stages a warp's 16 rows where its queries were, and stores them 16 bytes at a time. `warp_rows` is the address of the warp's
-/// first row in the first box; nobody else reads these rows, and this consumer's last product with them is over.
-template <class T, PrefillShape kShape, class Item>
-__device__ __forceinline__ void prefill_store(const float (&o)[PrefillShared<kShape>::kVo / 2], const PrefillRows& rows, const PrefillParams& params, const Item& item,
-                                              std::uint32_t warp_rows, int lane) {
-  using Shared = PrefillShared<kShape>;
-  constexpr int kChunks = Shared::kVo / 8;
+/// Four lanes in a row have four words each: word w of lane l goes to word l of lane w.
+__device__ __forceinline__ void transpose_quad(std::uint32_t (&words)[4], int lane) {
+#pragma unroll
+  for (int step = 1; step <= 2; ++step) {
+    const bool high = lane & step;
+#pragma unroll
+    for (int pair = 0; pair < 2; ++pair) {
+      const int low = step == 1 ? 2 * pair : pair, other = low + step;
+      const std::uint32_t received = __shfl_xor_sync(kFullWarp, high ? words[low] : words[other], step);
+      if (high) {
+        words[low] = received;
+      } else {
+        words[other] = received;
+      }
+    }
+  }
+}
+
+/// One row's outputs, of which each lane of a quad has the columns 8n + 2·pair + {0, 1}; written where `exists`, 16 bytes (8 of float32) at a time.
+template <class Out, int kChunks>
+__device__ __forceinline__ void prefill_write(Out* row, const float (&o)[kChunks * 4], int half, float factor, bool empty, bool exists, bool vector, const AttentionProblem& p,
+                                              int lane) {
+  const int pair = lane % 4;
+#pragma unroll
+  for (int n = 0; n < kChunks; n += 4) {
+    if constexpr (sizeof(Out) == 2) {
+      std::uint32_t words[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float low = o[4 * (n + i) + 2 * half] * factor, high = o[4 * (n + i) + 2 * half + 1] * factor;
+        words[i] = empty ? 0 : pack_pair(Out(), low, high);  // what saw nothing may still hold 0 · NaN
+      }
+      transpose_quad(words, lane);
+      const int first = 8 * (n + pair);
+      if (!exists || first >= p.head_dim_vo) continue;
+      if (vector) {
+        *reinterpret_cast<uint4*>(row + first) = make_uint4(words[0], words[1], words[2], words[3]);
+      } else {
+        Out items[8];
+        memcpy(items, words, sizeof(words));
+        for (int d = 0; d < 8; ++d) row[(first + d) * p.out.dim_stride] = items[d];
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int first = 8 * (n + i) + 2 * pair;
+        if (!exists || first >= p.head_dim_vo) continue;
+#pragma unroll
+        for (int e = 0; e < 2; ++e) row[(first + e) * p.out.dim_stride] = empty ? 0.0f : o[4 * (n + i) + 2 * half + e] * factor;
+      }
+    }
+  }
+}
+
+/// `unit` is what a probability of 1 was in the sums, `value_scale` what values are multiplied by.
+template <class T, int kCount, class Item>
+__device__ __forceinline__ void prefill_store(const float (&o)[kCount], const PrefillRows& rows, const PrefillParams& params, const Item& item, float unit,
+                                              float value_scale, int lane) {
+  constexpr int kChunks = kCount / 4;
   const AttentionProblem& p = params.problem;
-  const auto staged = [&](int r, int chunk) { return warp_rows + chunk / 8 * Shared::kQueryBox + r * kPrefillBoxBytes + ((chunk ^ r) & 7) * 16; };
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float total = rows.sum[half];
     total += __shfl_xor_sync(kFullWarp, total, 1);
     total += __shfl_xor_sync(kFullWarp, total, 2);
+    total /= unit;
     const PrefillRow row = rows.find(params, item, half);
     const bool valid = row.exists && row.query < item.qo_len;
     // Rows of padding ignore the sink: they are nobody's.
@@ -28,32 +81,18 @@ __device__ __forceinline__ void prefill_store(const float (&o)[PrefillShared<kSh
       p.lse[item.sequence * p.lse_sequence_stride + row.head * p.lse_head_stride + item.qo_begin + row.query] = result.lse;
     }
     const bool empty = !valid || total == 0;
-    const int r = half * 8 + lane / 4;
-#pragma unroll
-    for (int n = 0; n < kChunks; ++n) {
-      const float low = empty ? 0.0f : o[4 * n + 2 * half] * result.factor, high = empty ? 0.0f : o[4 * n + 2 * half + 1] * result.factor;
-      asm volatile("st.shared.u32 [%0], %1;" ::"r"(staged(r, n) + lane % 4 * 4), "r"(pack_pair(T(), low, high)) : "memory");
-    }
-  }
-  __syncwarp();
-  const int warp_row = rows.first - lane / 4;
-#pragma unroll 2
-  for (int n = lane; n < 16 * kChunks; n += 32) {
-    const int r = n / kChunks, chunk = n % kChunks;
-    const PrefillRow row(params, item, warp_row + r);
-    if (!row.exists || chunk * 8 >= p.head_dim_vo) continue;
-    T* out = reinterpret_cast<T*>(p.out.data) + item.qo_row(p, p.out, row.query) + row.head * p.out.head_stride + chunk * 8 * p.out.dim_stride;
-    uint4 words;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w) : "r"(staged(r, chunk)) : "memory");
-    if (params.vector_out) {
-      *reinterpret_cast<uint4*>(out) = words;
+    const float factor = result.factor / unit * value_scale;
+    const std::int64_t offset = item.qo_row(p, p.out, row.query) + row.head * p.out.head_stride;
+    if constexpr (sizeof(T) == 2) {
+      prefill_write<T, kChunks>(reinterpret_cast<T*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
+    } else if (p.out.dtype == DType::kBFloat16) {
+      prefill_write<__nv_bfloat16, kChunks>(reinterpret_cast<__nv_bfloat16*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
+    } else if (p.out.dtype == DType::kFloat16) {
+      prefill_write<__half, kChunks>(reinterpret_cast<__half*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
     } else {
-      T items[8];
-      memcpy(items, &words, sizeof(words));
-      for (int d = 0; d < 8; ++d) out[d * p.out.dim_stride] = items[d];
+      prefill_write<float, kChunks>(reinterpret_cast<float*>(p.out.data) + offset, o, half, factor, empty, row.exists, false, p, lane);
     }
   }
-  __syncwarp();
 }
 
 }  // namespace attn::cuda

@@ -56,7 +56,7 @@ struct PrefillRows {
 
 /// Logits in base 2, for problems that do more than scale: softcap, ALiBi, a scale that is not positive.
 template <class Item, int kCount>
-__device__ __forceinline__ void prefill_bend(float (&s)[kCount], const PrefillParams& params, const Item& item, const PrefillRows& rows, int first, int lane) {
+__device__ __forceinline__ void prefill_bend(float (&s)[kCount], const PrefillParams& params, const Item& item, const PrefillRows& rows, int first, float scale, int lane) {
   const AttentionProblem& p = params.problem;
   const float softcap_rate = 2 * kPrefillLog2E / p.logit_softcap;
 #pragma unroll
@@ -68,7 +68,7 @@ __device__ __forceinline__ void prefill_bend(float (&s)[kCount], const PrefillPa
     for (int n = 0; n < kCount / 4; ++n) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        float x = s[4 * n + 2 * half + e] * p.softmax_scale;
+        float x = s[4 * n + 2 * half + e] * scale;
         if (p.logit_softcap > 0) x = prefill_softcap(x, p.logit_softcap, softcap_rate);
         x -= slope * fabsf(distance - static_cast<float>(8 * n + e));
         s[4 * n + 2 * half + e] = x * kPrefillLog2E;
@@ -95,8 +95,8 @@ __device__ __forceinline__ void prefill_mask(float (&s)[kCount], const PrefillPa
   }
 }
 
-/// s becomes probabilities, rows' maxima and sums move on; `factor` is what earlier sums and outputs are multiplied by. True when any is not 1.
-template <int kCount>
+/// s becomes probabilities times 2^kOffset, rows' maxima and sums move on; `factor` is what earlier sums and outputs are multiplied by. True when any is not 1.
+template <int kOffset, int kCount>
 __device__ __forceinline__ bool prefill_softmax(float (&s)[kCount], PrefillRows& rows, float scale, float (&factor)[2]) {
   bool moved = false;
 #pragma unroll
@@ -109,7 +109,7 @@ __device__ __forceinline__ bool prefill_softmax(float (&s)[kCount], PrefillRows&
     const bool higher = top > rows.max[half];
     const float before = rows.max[half];
     if (higher) rows.max[half] = top;
-    const float base = rows.max[half] == kNegInf ? 0.0f : rows.max[half];
+    const float base = rows.max[half] == kNegInf ? 0.0f : rows.max[half], shift = base - kOffset;
     factor[half] = higher ? prefill_exp2(before - base) : 1.0f;
     moved |= higher;
     float sum = 0;
@@ -118,13 +118,24 @@ __device__ __forceinline__ bool prefill_softmax(float (&s)[kCount], PrefillRows&
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         float& x = s[4 * n + 2 * half + e];
-        x = prefill_exp2(fmaf(x, scale, -base));
+        x = prefill_exp2(fmaf(x, scale, -shift));
         sum += x;
       }
     }
     rows.sum[half] = rows.sum[half] * factor[half] + sum;
   }
   return __any_sync(kFullWarp, moved);
+}
+
+/// Scores to probabilities times 2^kOffset, `scale` the factor of the logits; returns whether earlier sums change.
+template <int kOffset, class Item, int kCount>
+__device__ __forceinline__ bool prefill_weigh(float (&s)[kCount], PrefillRows& rows, const PrefillParams& params, const Item& item, int first, float scale,
+                                              float (&factor)[2], int lane) {
+  const AttentionProblem& p = params.problem;
+  const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(scale > 0);
+  if (bent) prefill_bend(s, params, item, rows, first, scale, lane);
+  if (item.is_edge(first)) prefill_mask(s, params, item, rows, first, lane);
+  return prefill_softmax<kOffset>(s, rows, bent ? 1.0f : scale * kPrefillLog2E, factor);
 }
 
 /// The probabilities as the A operand of the product with the values.
