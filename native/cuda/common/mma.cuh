@@ -32,6 +32,15 @@ __device__ inline void ldmatrix_x4_transposed(std::uint32_t (&fragments)[4], std
                : "memory");
 }
 
+/// Stores two or four matrices of 16-bit elements, each transposed: lane 8i + j gives the address where row j of the transposed matrix i goes; a lane
+/// holds elements (row lane / 4, columns 2 · (lane % 4) + {0, 1}) of the matrix itself. sm_90. PTX ISA, "stmatrix".
+__device__ inline void stmatrix_x2_transposed(std::uint32_t address, std::uint32_t m0, std::uint32_t m1) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(m0), "r"(m1) : "memory");
+}
+__device__ inline void stmatrix_x4_transposed(std::uint32_t address, std::uint32_t m0, std::uint32_t m1, std::uint32_t m2, std::uint32_t m3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(m0), "r"(m1), "r"(m2), "r"(m3) : "memory");
+}
+
 /// c += a [16 x 16] · b [16 x 8], float32 sums. The first argument chooses the element type.
 __device__ inline void mma_16x8x16(__half, float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -3,6 +3,7 @@
 namespace attn::cuda {
 
 void register_all_kernels() {
+  register_attention_decode_kernels();
   register_attention_split_kernels();
   register_mla_decode_kernels();
   register_attention_prefill_kernels();

@@ -3,6 +3,7 @@
 
 namespace attn::cuda {
 
+void register_attention_decode_kernels();
 void register_attention_split_kernels();
 void register_attention_prefill_kernels();
 void register_attention_kernels();

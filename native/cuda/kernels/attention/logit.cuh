@@ -20,6 +20,11 @@ __device__ __forceinline__ float alibi_slope(const AttentionProblem& p, std::int
   return p.alibi_slopes ? p.alibi_slopes[b * p.alibi_sequence_stride + head * p.alibi_head_stride] : 0.0f;
 }
 
+/// Of keys or values of kv head `head`; 1 where they have none.
+__device__ __forceinline__ float head_scale(const HeadScales& scales, std::int64_t b, std::int64_t head) {
+  return scales.data ? scales.data[b * scales.sequence_stride + head * scales.head_stride] : 1.0f;
+}
+
 /// The factor that normalises a row, and its lse; the sink is one more logit with value 0. A sum of 0: the row saw nothing.
 struct RowResult {
   float factor, lse;

@@ -18,6 +18,7 @@ const char* plain_kernel(DType dtype) {
   switch (dtype) {
     case DType::kFloat16: return "attention_plain_f16";
     case DType::kBFloat16: return "attention_plain_bf16";
+    case DType::kFloat8E4M3: return "attention_plain_e4m3";
     default: return "attention_plain_f32";
   }
 }
@@ -39,9 +40,9 @@ void run_plain(const AttentionProblem& problem, Execution& execution) {
 }
 
 template <class Problem>
-void enter(const char* name, const char* op) {
+void enter(const char* name, const char* op, DTypeMask dtypes) {
   Kernel<Problem> kernel;
-  kernel.info = {name, op, DeviceType::kCuda, "sm80", kComputeDTypes, "any", ""};
+  kernel.info = {name, op, DeviceType::kCuda, "sm80", dtypes, "any", ""};
   kernel.reject = [](const Kernel<Problem>&, const Problem&) -> std::optional<std::string> { return std::nullopt; };
   kernel.workspace = [](const Kernel<Problem>&, const Problem& problem, int) { return host_arrays_bytes(problem); };
   kernel.run = [](const Kernel<Problem>&, const Problem& problem, Execution& execution) { run_plain(problem, execution); };
@@ -51,8 +52,8 @@ void enter(const char* name, const char* op) {
 }  // namespace
 
 void register_attention_plain_kernels() {
-  enter<AttentionProblem>("attention_plain_sm80", "attention");
-  enter<MlaDecodeProblem>("mla_decode_plain_sm80", "mlaDecode");
+  enter<AttentionProblem>("attention_plain_sm80", "attention", kComputeDTypes | mask_of(DType::kFloat8E4M3));
+  enter<MlaDecodeProblem>("mla_decode_plain_sm80", "mlaDecode", kComputeDTypes);
 }
 
 }  // namespace attn::cuda

@@ -8,6 +8,8 @@
 // Work per row: 2 · kv_len · (head_dim_qk · chunks + head_dim_vo) operations on CUDA cores, no tensor cores. Keys that a row does not
 // see are not read.
 
+#include <type_traits>
+
 #include "cuda/common/elements.cuh"
 #include "cuda/common/warp.cuh"
 #include "cuda/kernels/attention/logit.cuh"
@@ -64,9 +66,14 @@ struct PlainRow {
     const bool valid = i < span.qo_len;
     const std::int64_t begin = span.seen_begin(p, i), end = valid ? span.seen_end(p, i) : 0;
     const float slope = alibi_slope(p, span.index, head);
+    float dot_scale = 1, value_scale = 1;
+    if constexpr (std::is_same_v<KV, e4m3>) {
+      dot_scale = head_scale(p.q_scales, span.index, kv_head) * head_scale(p.k_scales, span.index, kv_head);
+      value_scale = head_scale(p.v_scales, span.index, kv_head);
+    }
     for (std::int64_t block = begin; block < end; block += 32) {
       const std::int64_t j = block + lane;
-      const float logit = j < end ? bend_logit(p, dot(j), slope, i + (span.kv_len - span.qo_len) - j) : kNegInf;
+      const float logit = j < end ? bend_logit(p, dot(j) * dot_scale, slope, i + (span.kv_len - span.qo_len) - j) : kNegInf;
       const float moved = fmaxf(max, warp_max(logit));
       const float base = moved == kNegInf ? 0.0f : moved;
       const float probability = expf(logit - base);
@@ -96,7 +103,7 @@ struct PlainRow {
     for (int f = 0; f < kFeatures; ++f) {
       const int d = first + f * 32 + lane;
       // A state of nothing may still hold 0 · NaN.
-      if (d < p.head_dim_vo) store_element(p.out.data, p.out.dtype, out + d * p.out.dim_stride, sum == 0 ? 0.0f : acc[f] * result.factor);
+      if (d < p.head_dim_vo) store_element(p.out.data, p.out.dtype, out + d * p.out.dim_stride, sum == 0 ? 0.0f : acc[f] * result.factor * value_scale);
     }
     if (p.lse && chunk == 0 && lane == 0) p.lse[span.lse_row(p, head, i)] = result.lse;
   }

@@ -12,6 +12,7 @@ namespace attn::cuda {
 ATTN_PLAIN(f32, float)
 ATTN_PLAIN(f16, __half)
 ATTN_PLAIN(bf16, __nv_bfloat16)
+ATTN_PLAIN(e4m3, e4m3)
 
 #define ATTN_TILE(name, T, shape)                                                                                                           \
   extern "C" __global__ void __launch_bounds__(kTileWarps * 32) attention_tile_##name(const __grid_constant__ AttentionTileParams params) { \

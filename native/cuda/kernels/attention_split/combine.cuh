@@ -5,7 +5,9 @@
 // Also writes the padding rows of a batch: out 0, lse -inf.
 
 #include "cuda/common/elements.cuh"
-#include "cuda/kernels/attention_split/split.cuh"
+#include "cuda/kernels/attention/span.cuh"
+#include "cuda/kernels/attention_split/base2.cuh"
+#include "cuda/kernels/attention_split/params.h"
 
 namespace attn::cuda {
 

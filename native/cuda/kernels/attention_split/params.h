@@ -1,5 +1,5 @@
 #pragma once
-// The parameter of the split-KV kernels of attention_split and mla_decode and of their combine kernels; shared by host and device.
+// The parameter of the split-KV kernels of attention_split, mla_decode and attention_decode and of their combine kernels; shared by host and device.
 
 #include <cstdint>
 #include <type_traits>

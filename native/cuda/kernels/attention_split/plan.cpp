@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kChunkElements = 8;  // 16 bytes
 constexpr std::size_t kAlignment = 256;
-constexpr unsigned kCombineRows = 4;  // a warp each
 
 bool is_aligned(const HeadRows& rows) {
   const auto whole = [](std::int64_t elements) { return elements % kChunkElements == 0; };
@@ -56,9 +55,9 @@ std::size_t split_workspace(const AttentionProblem& p) {
   return host_arrays_bytes(p) + outs_bytes(p) + static_cast<std::size_t>(state_rows(p)) * sizeof(float);
 }
 
-void run_split(const AttentionProblem& problem, const char* op, const std::string& tile_name, const SplitTile& tile, CudaExecution& gpu) {
-  const std::int64_t rows = problem.batch * problem.qo_len * problem.num_qo_heads;
-  if (rows == 0) return;
+std::int64_t combine_grid(const AttentionProblem& p) { return ceil_div(p.batch * p.qo_len * p.num_qo_heads, kCombineRows); }
+
+SplitParams split_params(const AttentionProblem& problem, int tile_rows, CudaExecution& gpu) {
   SplitParams params{};
   params.problem = upload_problem(problem, gpu);
   std::byte* states = gpu.workspace + host_arrays_bytes(problem);
@@ -67,15 +66,21 @@ void run_split(const AttentionProblem& problem, const char* op, const std::strin
   params.max_rows = max_rows(problem);
   params.split_len = static_cast<std::int32_t>(split_len(problem));
   params.num_splits = static_cast<std::int32_t>(num_splits(problem));
-  params.row_tiles = static_cast<std::int32_t>(ceil_div(params.max_rows, tile.rows()));
+  params.row_tiles = static_cast<std::int32_t>(ceil_div(params.max_rows, tile_rows));
+  return params;
+}
 
+void run_split(const AttentionProblem& problem, const char* op, const std::string& tile_name, const SplitTile& tile, CudaExecution& gpu) {
+  const std::int64_t combine_blocks = combine_grid(problem);
+  if (combine_blocks == 0) return;
+  const SplitParams params = split_params(problem, tile.rows(), gpu);
   const std::string prefix = std::string(op) + (problem.q[0].dtype == DType::kFloat16 ? "_f16_" : "_bf16_");
   const std::int64_t blocks = split_blocks(problem, tile.rows());
   if (blocks > 0) {
     gpu.launch(op, (prefix + tile_name).c_str(), {static_cast<unsigned>(blocks)}, static_cast<unsigned>(tile.threads()),
                static_cast<unsigned>(tile.shared_bytes()), params);
   }
-  gpu.launch(op, (prefix + "combine").c_str(), {static_cast<unsigned>(ceil_div(rows, kCombineRows))}, 32 * kCombineRows, 0, params);
+  gpu.launch(op, (prefix + "combine").c_str(), {static_cast<unsigned>(combine_blocks)}, 32 * kCombineRows, 0, params);
 }
 
 }  // namespace attn::cuda

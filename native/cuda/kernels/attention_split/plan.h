@@ -1,11 +1,12 @@
 #pragma once
-// The host's half of the split-KV kernels: what they take, how keys are split, workspace and launches. Used by attention_split and mla_decode.
+// The host's half of the split-KV kernels: what they take, how keys are split, workspace and launches. Used by attention_split, mla_decode and attention_decode.
 
 #include <cstddef>
 #include <optional>
 #include <string>
 
 #include "core/attention.h"
+#include "cuda/kernels/attention_split/params.h"
 #include "cuda/kernels/attention_split/tiles.h"
 #include "cuda/launch.h"
 
@@ -25,6 +26,14 @@ std::int64_t num_splits(const AttentionProblem& problem);
 std::int64_t split_blocks(const AttentionProblem& problem, int tile_rows);
 
 std::size_t split_workspace(const AttentionProblem& problem);
+
+/// The parameter of the kernels of a call with tiles of so many rows; uploads the problem's host arrays.
+SplitParams split_params(const AttentionProblem& problem, int tile_rows, CudaExecution& gpu);
+
+/// The combine kernels give a warp to a row of the output.
+inline constexpr unsigned kCombineRows = 4;  // of a block
+/// Their blocks; 0 when there is no output.
+std::int64_t combine_grid(const AttentionProblem& problem);
 
 /// Kernels are named <op>_<f16 or bf16>_<tile> and <op>_<f16 or bf16>_combine.
 void run_split(const AttentionProblem& problem, const char* op, const std::string& tile_name, const SplitTile& tile, CudaExecution& gpu);

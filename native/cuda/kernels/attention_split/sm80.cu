@@ -1,6 +1,7 @@
 // Decoding with split keys (split.cuh) for each tile of tiles.h, and the sum over the splits (combine.cuh).
 
 #include "cuda/kernels/attention_split/combine.cuh"
+#include "cuda/kernels/attention_split/split.cuh"
 
 namespace attn::cuda {
 

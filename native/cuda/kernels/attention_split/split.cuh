@@ -31,32 +31,17 @@
 #include "cuda/common/mma.cuh"
 #include "cuda/common/pack.cuh"
 #include "cuda/kernels/attention/span.cuh"
+#include "cuda/kernels/attention_split/base2.cuh"
 #include "cuda/kernels/attention_split/params.h"
 #include "cuda/kernels/attention_split/tiles.h"
 
 namespace attn::cuda {
-
-/// The exponent's bits in the lower half of a register.
-template <class T>
-constexpr unsigned kExponentBits = 0;
-template <>
-constexpr unsigned kExponentBits<__half> = 0x7c00;
-template <>
-constexpr unsigned kExponentBits<__nv_bfloat16> = 0x7f80;
-
-/// PTX ISA 9.7.3.21 ex2. Exact at 0 and ±inf, else within 2 units in the last place: far below the rounding of a probability.
-__device__ inline float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 /// In one store, which the compiler may otherwise take apart; two would each meet bank conflicts. PTX ISA, "st".
 __device__ inline void store_pair(float* shared, float x, float y) {
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(shared_address(shared)), "f"(x), "f"(y) : "memory");
 }
 
-constexpr float kLog2e = 1.4426950408889634f;
 constexpr std::int64_t kNoKey = -1;
 
 /// Where a key and its value begin, in elements; kNoKey: nobody sees it.

@@ -1,6 +1,7 @@
 // Absorbed MLA: attention over latent rows that are keys and values at once, by the split-KV kernel (../attention_split/split.cuh).
 
 #include "cuda/kernels/attention_split/combine.cuh"
+#include "cuda/kernels/attention_split/split.cuh"
 
 namespace attn::cuda {
 

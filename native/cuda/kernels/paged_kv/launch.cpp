@@ -53,13 +53,10 @@ void append(const Kernel<AppendProblem>&, const AppendProblem& problem, Executio
   params.dim = src.shape[3] / items;
   params.src_dtype = src.dtype;
   params.page_dtype = pages.dtype;
-  const std::string kernel = equal ? kernel_name("paged_append", unit) : "paged_append_convert";
+  params.scales = problem.scales;
+  params.scales_stride = problem.scales_stride;
+  const std::string kernel = equal ? kernel_name("paged_append", unit) : quantises(problem) ? "paged_append_quantise" : "paged_append_convert";
   gpu.launch("paged_kv", kernel.c_str(), {static_cast<unsigned>(src.shape[0] * src.shape[1])}, kPagedThreads, 0, params);
-}
-
-std::optional<std::string> reject_append(const Kernel<AppendProblem>&, const AppendProblem& problem) {
-  if (quantises(problem)) return "does not quantise to float8_e4m3 by scales";
-  return std::nullopt;
 }
 
 std::size_t copy_workspace(const Kernel<PageCopyProblem>&, const PageCopyProblem& problem, int) { return problem.pairs->size() * sizeof(std::int32_t); }
@@ -113,8 +110,10 @@ void gather(const Kernel<GatherProblem>&, const GatherProblem& problem, Executio
 }  // namespace
 
 void register_paged_kv_kernels() {
-  register_kernel<AppendProblem>(
-      {.info = sm80_kernel("paged_append_plain", "pagedAppend", kFloatDTypes, "any"), .reject = reject_append, .workspace = append_workspace, .run = append});
+  register_kernel<AppendProblem>({.info = sm80_kernel("paged_append_plain", "pagedAppend", kFloatDTypes, "any"),
+                                  .reject = accept<AppendProblem>,
+                                  .workspace = append_workspace,
+                                  .run = append});
   register_kernel<PageCopyProblem>({.info = sm80_kernel("page_copy_plain", "pageCopy", kAllDTypes, "any"),
                                     .reject = accept<PageCopyProblem>,
                                     .workspace = copy_workspace,

@@ -15,6 +15,8 @@ struct AppendParams {
   std::int64_t src_strides[4], page_strides[4];
   std::int64_t new_len, page_size, heads, dim;
   DType src_dtype, page_dtype;
+  const float* scales;  // [heads], or null: of quantise, which divides by them
+  std::int64_t scales_stride;
 };
 
 struct PageCopyParams {

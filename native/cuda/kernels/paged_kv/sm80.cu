@@ -2,6 +2,7 @@
 // budget 40 registers. Slots and page numbers were checked on the host, so no index leaves the cache.
 //   *_16               equal dtypes, rows of whole 16-byte units
 //   append_convert     any float dtypes, one rounding to nearest even, one element at a time
+//   append_quantise    other float dtypes into e4m3: x / scale of its head, saturated, one rounding
 //   *_4, *_2, *_1      equal dtypes, units of one element
 
 #include <cstdint>
@@ -44,6 +45,23 @@ __device__ void append_convert(const AppendParams& p) {
   for_row(p, [&](std::int64_t from, std::int64_t to) { store_element(p.pages, p.page_dtype, to, load_element(p.src, p.src_dtype, from)); });
 }
 
+/// What does not fit becomes the largest number, unlike in a conversion; NaN stays NaN.
+__device__ e4m3 saturated(float x) {
+  constexpr float kMax = 448;
+  return from_float<e4m3>(x > kMax ? kMax : x < -kMax ? -kMax : x);
+}
+
+__device__ void append_quantise(const AppendParams& p) {
+  const AppendRow row = append_row(p);
+  if (row.page < 0) return;
+  e4m3* pages = static_cast<e4m3*>(p.pages);
+  for (std::int64_t i = threadIdx.x; i < p.heads * p.dim; i += kPagedThreads) {
+    const std::int64_t head = i / p.dim, at = i % p.dim;
+    const float x = load_element(p.src, p.src_dtype, row.src + head * p.src_strides[2] + at * p.src_strides[3]);
+    pages[row.page + head * p.page_strides[2] + at * p.page_strides[3]] = saturated(p.scales ? __fdiv_rn(x, p.scales[head * p.scales_stride]) : x);
+  }
+}
+
 template <class Unit>
 __device__ void copy_page(const PageCopyParams& p) {
   const Unit* from = static_cast<const Unit*>(p.pages) + p.pairs[2 * blockIdx.x] * p.page_stride;
@@ -75,5 +93,6 @@ ATTN_PAGED_KERNELS(1, std::uint8_t)
 #undef ATTN_PAGED_KERNELS
 
 extern "C" __global__ void __launch_bounds__(kPagedThreads) paged_append_convert(const __grid_constant__ AppendParams p) { append_convert(p); }
+extern "C" __global__ void __launch_bounds__(kPagedThreads) paged_append_quantise(const __grid_constant__ AppendParams p) { append_quantise(p); }
 
 }  // namespace attn::cuda

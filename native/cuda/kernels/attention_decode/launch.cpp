@@ -1,0 +1,145 @@
+// Decoding by wgmma and TMA: the registry row, the choice of the tile, the tensor maps and the launches.
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "core/registry.h"
+#include "cuda/kernels/attention/problem.h"
+#include "cuda/kernels/attention_decode/params.h"
+#include "cuda/kernels/attention_decode/tiles.h"
+#include "cuda/kernels/attention_split/plan.h"
+#include "cuda/kernels/register_kernels.h"
+#include "cuda/tensor_map.h"
+
+namespace attn::cuda {
+namespace {
+
+constexpr const char* kOp = "attention_decode";
+
+struct NamedTile {
+  const char* name;
+  DecodeTile tile;
+};
+#define ATTN_NAMED(name, ...) {#name, DecodeTile{__VA_ARGS__}},
+constexpr NamedTile kTiles[] = {ATTN_DECODE_TILES_16(ATTN_NAMED) ATTN_DECODE_TILES_8(ATTN_NAMED)};
+#undef ATTN_NAMED
+#define ATTN_FITS(name, ...) static_assert(DecodeTile{__VA_ARGS__}.shared_bytes() <= (DecodeTile{__VA_ARGS__}.blocks_per_sm == 2 ? 113 : 227) * 1024);
+ATTN_DECODE_TILES_16(ATTN_FITS)
+ATTN_DECODE_TILES_8(ATTN_FITS)
+#undef ATTN_FITS
+
+/// With more rows prefill's larger tiles read keys less often,
+constexpr std::int64_t kMaxRows = 64;
+/// unless the rows are heads of this few queries: then the keys must be split to fill the device.
+constexpr std::int64_t kFewQueries = 4;
+
+std::int64_t rows_of(const AttentionProblem& p) { return p.qo_len * p.group_size; }
+
+/// The narrowest tile that holds the features, with the fewest rows that hold all, else the most.
+const NamedTile* tile_for(const AttentionProblem& p) {
+  const int dim = std::max(p.head_dim_qk, p.head_dim_vo), key_bytes = static_cast<int>(dtype_size(p.k[0].dtype));
+  const NamedTile* most = nullptr;
+  for (const NamedTile& named : kTiles) {
+    if (named.tile.key_bytes != key_bytes || named.tile.dim < dim || (most && named.tile.dim != most->tile.dim)) continue;
+    most = &named;
+    if (named.tile.rows >= rows_of(p)) break;
+  }
+  return most;
+}
+
+/// Rows of a box: they lie in one page.
+std::int64_t box_keys(const AttentionProblem& p) {
+  std::int64_t keys = DecodeTile::kKeys;
+  while (p.page_table && p.page_size % keys != 0) keys /= 2;
+  return keys;
+}
+
+/// [sequence or page][row][head][feature], `keys` rows a copy. Packed batches are one sequence.
+TensorMapShape map_shape(const AttentionProblem& p, const HeadRows& rows, std::int64_t keys) {
+  const bool packed = !p.page_table && p.kv_indptr;
+  TensorMapShape shape;
+  shape.data = rows.data;
+  shape.dtype = rows.dtype;
+  shape.rank = 4;
+  shape.axes[0] = {rows.dim, rows.dim_stride, DecodeTile::kBoxRowBytes / static_cast<std::int64_t>(dtype_size(rows.dtype))};
+  shape.axes[1] = {p.num_kv_heads, rows.head_stride, 1};
+  shape.axes[2] = {p.page_table ? p.page_size : packed ? p.kv_indptr[p.batch] : p.kv_len, rows.row_stride, keys};
+  shape.axes[3] = {p.page_table ? p.num_pages : packed ? 1 : p.batch, rows.sequence_stride, 1};
+  return shape;
+}
+
+DecodeMaps encode_maps(const AttentionProblem& p, const HeadRows& rows) {
+  return {encode_tensor_map(map_shape(p, rows, box_keys(p))), encode_tensor_map(map_shape(p, rows, 1))};
+}
+
+/// Rows that cannot be read four bytes (queries) or by tensor maps (keys, values) at a time.
+std::optional<std::string> inputs_missing(const AttentionProblem& p) {
+  const DType q = p.q[0].dtype, k = p.k[0].dtype;
+  if ((mask_of(q) & kSplitDTypes) == 0) return "takes queries in float16 or bfloat16";
+  if (k != q && k != DType::kFloat8E4M3) return "takes keys and values of the queries' dtype or float8_e4m3";
+  const HeadRows& rows = p.q[0];
+  const bool even = rows.sequence_stride % 2 == 0 && rows.row_stride % 2 == 0 && rows.head_stride % 2 == 0 && rows.dim % 2 == 0;
+  if (rows.dim_stride != 1 || !even || reinterpret_cast<std::uintptr_t>(rows.data) % 4 != 0) return "takes queries of whole, aligned pairs of features";
+  for (const HeadRows* kv : {&p.k[0], &p.v}) {
+    if (auto reason = tensor_map_unfit(map_shape(p, *kv, DecodeTile::kKeys))) return reason;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> reject(const Kernel<AttentionProblem>&, const AttentionProblem& p) {
+  if (auto reason = hopper_missing()) return reason;
+  if (p.num_parts != 1 || p.v_in_k) return "takes queries and keys of one part";
+  if (rows_of(p) > kMaxRows && p.qo_len > kFewQueries) {
+    return "takes up to " + std::to_string(kMaxRows) + " query rows per kv head, or " + std::to_string(kFewQueries) + " queries, received " +
+           std::to_string(rows_of(p)) + " rows";
+  }
+  if (auto reason = inputs_missing(p)) return reason;
+  const NamedTile* named = tile_for(p);
+  if (!named) return "takes head dims up to 256";
+  if (auto reason = shared_memory_missing(named->tile.shared_bytes())) return reason;
+  if (split_blocks(p, named->tile.rows) > std::numeric_limits<std::int32_t>::max()) return "more blocks than a launch can have";
+  return std::nullopt;
+}
+
+std::size_t workspace(const Kernel<AttentionProblem>&, const AttentionProblem& p, int) { return split_workspace(p); }
+
+void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& execution) {
+  auto& gpu = static_cast<CudaExecution&>(execution);
+  const NamedTile* named = tile_for(p);
+  const SplitParams split = split_params(p, named->tile.rows, gpu);
+  const std::string prefix = std::string(kOp) + (p.q[0].dtype == DType::kFloat16 ? "_f16_" : "_bf16_");
+  const std::int64_t blocks = split_blocks(p, named->tile.rows);
+  if (blocks > 0) {
+    const DecodeParams params{split, encode_maps(p, p.k[0]), encode_maps(p, p.v), static_cast<std::int32_t>(box_keys(p))};
+    HopperLaunch launch;
+    launch.grid.x = static_cast<unsigned>(blocks);
+    launch.threads = DecodeTile::kThreads;
+    launch.shared_bytes = static_cast<unsigned>(named->tile.shared_bytes());
+    gpu.launch(kOp, (prefix + named->name).c_str(), launch, params);
+  }
+  const std::int64_t combine_blocks = combine_grid(p);
+  if (combine_blocks == 0) return;
+  HopperLaunch launch;
+  launch.grid.x = static_cast<unsigned>(combine_blocks);
+  launch.threads = 32 * kCombineRows;
+  launch.overlap = blocks > 0;  // it waits for the splits itself
+  gpu.launch(kOp, (prefix + "combine").c_str(), launch, split);
+}
+
+std::int64_t splits(const Kernel<AttentionProblem>&, const AttentionProblem& p) { return num_splits(p); }
+
+}  // namespace
+
+void register_attention_decode_kernels() {
+  Kernel<AttentionProblem> kernel;
+  kernel.info = {"attention_decode_sm90a", "attention", DeviceType::kCuda, "sm90a", kSplitDTypes | mask_of(DType::kFloat8E4M3), "4-256", ""};
+  kernel.reject = reject;
+  kernel.workspace = workspace;
+  kernel.run = run;
+  kernel.splits = splits;
+  register_kernel(std::move(kernel));
+}
+
+}  // namespace attn::cuda
