@@ -11,6 +11,7 @@
 #include "cuda/kernels/attention_decode/tiles.h"
 #include "cuda/kernels/attention_split/plan.h"
 #include "cuda/kernels/register_kernels.h"
+#include "cuda/kernels/rows.h"
 #include "cuda/tensor_map.h"
 
 namespace attn::cuda {
@@ -134,7 +135,7 @@ std::int64_t splits(const Kernel<AttentionProblem>&, const AttentionProblem& p) 
 
 void register_attention_decode_kernels() {
   Kernel<AttentionProblem> kernel;
-  kernel.info = {"attention_decode_sm90a", "attention", DeviceType::kCuda, "sm90a", kSplitDTypes | mask_of(DType::kFloat8E4M3), "4-256", ""};
+  kernel.info = sm90a_kernel("attention_decode", "attention", kSplitDTypes | mask_of(DType::kFloat8E4M3), "4-256");
   kernel.reject = reject;
   kernel.workspace = workspace;
   kernel.run = run;
