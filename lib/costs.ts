@@ -1,3 +1,4 @@
+import { latentRowWidth } from './cache/latent-row'
 import { checkInteger, checkOneOf, fail } from './check'
 import { checkAttentionConfig, checkMlaConfig } from './modules/config'
 import type { AttentionConfig, MlaConfig, ResolvedAttentionConfig, ResolvedMlaConfig } from './modules/config'
@@ -27,7 +28,7 @@ export interface LayerCosts {
  *
  * | | MHA, GQA, MQA | MLA |
  * |---|---|---|
- * | cache per token | 2 · numKvHeads · headDim numbers | kvLoraRank + qkRopeHeadDim numbers |
+ * | cache per token | 2 · numKvHeads · headDim numbers | kvLoraRank + qkRopeHeadDim numbers; in 'float8_e4m3' 656 bytes (512 + 64 only) |
  * | decode | 2 W + 4 · numHeads · headDim · visible keys | 2 W + 2 · numHeads · (2 kvLoraRank + qkRopeHeadDim) · kvLen |
  * | prefill | 2 W · len + 4 · numHeads · headDim · pairs | 2 W · len + 2 · numHeads · (qkNopeHeadDim + qkRopeHeadDim + vHeadDim) · pairs |
  *
@@ -37,7 +38,7 @@ export interface LayerCosts {
  *
  * @param config a GroupedQueryAttention or a MultiHeadLatentAttention configuration
  * @param dtype of the cache; default 'float32'
- * @throws ArgumentError for a configuration that the module would refuse too
+ * @throws ArgumentError for a configuration that the module would refuse too, or a cache of it
  * @example
  * const costs = layerCosts({ hiddenSize: 4096, numHeads: 32, numKvHeads: 8, rope: null }, 'bfloat16')
  * costs.kvBytesPerToken // 4096
@@ -45,7 +46,8 @@ export interface LayerCosts {
 export function layerCosts(config: AttentionConfig | MlaConfig, dtype: FloatDType = 'float32'): LayerCosts {
   if (typeof config !== 'object' || config === null) fail('config', 'a configuration object', config)
   const bytes = bytesPerElement(checkOneOf('dtype', dtype, floatDTypes))
-  const counts = 'kvLoraRank' in config ? mlaCounts(checkMlaConfig('config', config)) : attentionCounts(checkAttentionConfig('config', config))
+  const counts =
+    'kvLoraRank' in config ? mlaCounts(checkMlaConfig('config', config), dtype) : attentionCounts(checkAttentionConfig('config', config))
   const kvBytesPerToken = counts.cacheNumbers * bytes
   return {
     parameters: counts.matrices + counts.vectors,
@@ -82,7 +84,7 @@ function attentionCounts(config: ResolvedAttentionConfig): Counts {
   }
 }
 
-function mlaCounts(config: ResolvedMlaConfig): Counts {
+function mlaCounts(config: ResolvedMlaConfig, dtype: FloatDType): Counts {
   const { hiddenSize, numHeads, qLoraRank, kvLoraRank, qkNopeHeadDim, qkRopeHeadDim, vHeadDim, causal } = config
   const queryWidth = numHeads * (qkNopeHeadDim + qkRopeHeadDim)
   const query = qLoraRank === null ? hiddenSize * queryWidth : qLoraRank * (hiddenSize + queryWidth)
@@ -91,7 +93,7 @@ function mlaCounts(config: ResolvedMlaConfig): Counts {
   return {
     matrices: query + down + up + numHeads * vHeadDim * hiddenSize,
     vectors: (qLoraRank ?? 0) + kvLoraRank,
-    cacheNumbers: kvLoraRank + qkRopeHeadDim,
+    cacheNumbers: latentRowWidth('dtype', kvLoraRank, qkRopeHeadDim, dtype),
     decodePerKey: 2 * numHeads * (2 * kvLoraRank + qkRopeHeadDim),
     prefillPerPair: 2 * numHeads * (qkNopeHeadDim + qkRopeHeadDim + vHeadDim),
     causal,

@@ -1,9 +1,9 @@
 import { checkInteger, checkOptions } from '../check'
 import type { DeviceId } from '../devices'
-import { ArgumentError } from '../errors'
 import { invoke, native } from '../native'
 import { dtypeCode, type ComputeDType, type FloatDType } from '../tensor/dtype'
 import { fromHandle, handleOf, optionalHandleOf, type FloatTensor } from '../tensor/tensor'
+import { latentRowWidth } from './latent-row'
 import type { PageBatch } from './page-batch'
 import { PagedCache, pagesOf, registerCache, storeRows, type PagedCacheStats, type Rotation } from './paged-cache'
 import type { Sequence } from './sequence'
@@ -49,7 +49,7 @@ export class MlaKvCache implements Disposable {
     const given = checkOptions('options', options, ['numPages', 'pageSize', 'kvLoraRank', 'qkRopeHeadDim', 'dtype', 'device'])
     this.kvLoraRank = checkInteger('options.kvLoraRank', given.kvLoraRank, 1, maxDim)
     this.qkRopeHeadDim = checkInteger('options.qkRopeHeadDim', given.qkRopeHeadDim, 1, maxDim)
-    const width = latentRowWidth(this.kvLoraRank, this.qkRopeHeadDim, given.dtype)
+    const width = latentRowWidth('options.dtype', this.kvLoraRank, this.qkRopeHeadDim, given.dtype)
     this.#pages = new PagedCache('MlaKvCache', given, 64, [width])
     this.latents = this.#pages.allocate([width])
     registerCache(this, this.#pages)
@@ -91,16 +91,6 @@ export class MlaKvCache implements Disposable {
 }
 
 const maxDim = 2 ** 30
-/** Of a row in float8_e4m3: 512 elements, four float32 scales, 64 bfloat16 (native/core/latent_rows.h). */
-const bytesOfRow = 656
-
-/** Elements of a cache row; of one in float8_e4m3 its bytes. Throws for features that such rows do not hold. */
-export function latentRowWidth(kvLoraRank: number, qkRopeHeadDim: number, dtype: unknown): number {
-  if (dtype !== 'float8_e4m3') return kvLoraRank + qkRopeHeadDim
-  if (kvLoraRank === 512 && qkRopeHeadDim === 64) return bytesOfRow
-  const expected = "kvLoraRank 512 and qkRopeHeadDim 64 where dtype is 'float8_e4m3'"
-  throw new ArgumentError('options.dtype', expected, `kvLoraRank ${kvLoraRank} and qkRopeHeadDim ${qkRopeHeadDim}`, 'UNSUPPORTED')
-}
 
 /** The pages of a live MlaKvCache. */
 export function latentPagesOf(argument: string, cache: unknown): PagedCache {

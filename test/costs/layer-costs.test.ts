@@ -23,8 +23,15 @@ describe('published shapes', () => {
     expect(costs.kvBytesPerToken).toBe(kvBytesPerToken)
   })
 
-  test.each([['float32', 4], ['float16', 2], ['bfloat16', 2], ['float8_e4m3', 1]] as const)('a number of the cache in %s takes %i bytes', (dtype, bytes) => {
+  test.each([['float32', 4], ['float16', 2], ['bfloat16', 2]] as const)('a number of the cache in %s takes %i bytes', (dtype, bytes) => {
     expect(layerCosts(deepSeekV3, dtype).kvBytesPerToken).toBe(576 * bytes)
+  })
+
+  test('in float8_e4m3 it takes one, and the rows of MLA, which have scales and a bfloat16 rope key, 656 bytes', () => {
+    expect(layerCosts(llama3, 'float8_e4m3').kvBytesPerToken).toBe(layerCosts(llama3, 'bfloat16').kvBytesPerToken / 2)
+    expect(layerCosts(deepSeekV3, 'float8_e4m3').kvBytesPerToken).toBe(656)
+    expectError(() => layerCosts({ ...deepSeekV3, qkRopeHeadDim: 32 }, 'float8_e4m3'), argumentError(
+      'dtype', "kvLoraRank 512 and qkRopeHeadDim 64 where dtype is 'float8_e4m3'", 'kvLoraRank 512 and qkRopeHeadDim 32', 'UNSUPPORTED'))
   })
 
   test('the default dtype is float32', () => {

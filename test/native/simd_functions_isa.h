@@ -58,6 +58,7 @@ void widen_pairs(const void* src, float* dst, std::int64_t count) {
     load_pair(static_cast<const Float8*>(src) + i, pair);
     store(dst + i, pair[0]);
     store(dst + i + kLanes, pair[1]);
+    if (kDealt<Float8>) undeal_row(dst + i, 2 * kLanes);
   }
 }
 

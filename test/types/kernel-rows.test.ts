@@ -1,4 +1,5 @@
 /** Every row of the kernel registry that this machine can run, asked for by name, runs and agrees with the kernel that runs otherwise. */
+import { gatherLatents } from '../../lib/cache/mla-kv-cache'
 import {
   devices, flashAttention, linear, mergeStates, mlaDecode, MlaKvCache, PagedKvCache, rmsNorm, rope, Tensor, type DeviceId,
 } from '../../lib/index'
@@ -45,6 +46,8 @@ const cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   randn: (device) => random([333], 1, device).readSync(),
   pagedAppend: (device) => cacheRows(device),
   pageCopy: (device) => cacheRows(device),
+  latentAppend: latentRows,
+  latentGather: latentRows,
   pagedGather(device) {
     const pages = random([4, 8, 6], 1, device)
     const gathered = native.pagedGather(handleOf('pages', pages), Int32Array.of(2, 0, 3), 3, 20)
@@ -52,6 +55,14 @@ const cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
     native.readNumbersSync(gathered, numbers)
     return numbers
   },
+}
+
+/** Rows of float8_e4m3 in a cache, and back as numbers: what latentAppend and latentGather do. */
+function latentRows(device: DeviceId): Numbers {
+  using cache = new MlaKvCache({ numPages: 2, pageSize: 4, kvLoraRank: 512, qkRopeHeadDim: 64, dtype: 'float8_e4m3', device })
+  const sequence = cache.open()
+  cache.append([sequence], random([1, 6, 512], 1, device), random([1, 6, 64], 2, device))
+  return gatherLatents(cache, sequence.pages, 1, 6, 'float32').readSync()
 }
 
 /** Calls for rows that do not take the one of their op. */
@@ -67,7 +78,7 @@ const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   linear_tile_sm80: (device) => linear(random([9, 72], 1, device).cast('bfloat16'), random([33, 72], 2, device).cast('bfloat16')).readSync(),
 }
 
-/** Calls for rows that take bfloat16 alone, all operands of it: more rows than are read as they lie, whole steps of the depth. */
+/** Calls for rows that take no float32: bfloat16, all operands of it: more rows than are read as they lie, whole steps of the depth. */
 const bfloat16Cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   attention(device) {
     const half = (shape: readonly number[], seed: number): Tensor<'bfloat16'> => random(shape, seed, device).cast('bfloat16')
@@ -116,7 +127,7 @@ describe('the kernel registry', () => {
 
   it.each(rows.filter((row) => row.unusable === '').map((row) => [row.name, row] as const))('%s runs when asked for, and agrees', (name, row) => {
     const device = row.device === 'cpu' ? 'cpu' : 'cuda:0'
-    const narrow = row.device === 'cpu' && row.dtypes.join() === 'bfloat16'
+    const narrow = row.device === 'cpu' && !row.dtypes.includes('float32')
     const call = narrow ? bfloat16Cases[row.op]! : rowCases[name] ?? cases[row.op]!
     const expected = call(device)
     native.forceKernel(name)

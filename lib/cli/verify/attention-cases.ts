@@ -3,6 +3,7 @@ import type { DType } from '../../tensor/dtype'
 import { type HeadResult, attentionBounds, referenceHead } from './attention-reference'
 import type { Case, Check } from './case'
 import { attentionOptions, download, outAndLse, randomNumbers, upload, withHandles } from './data'
+import { roundTo } from './rounding'
 
 /** One sequence: row r, head h of its tensors begins at (first row + r) · heads · dim + h · dim. */
 interface Sequence {
@@ -55,6 +56,14 @@ function compare(
   ]
 }
 
+/** Numbers around 1 that are no powers of two: the scales of operands in float8_e4m3, or ones without handles. */
+function scalesOf(seed: number, count: number, given: boolean, keep: (handle: TensorHandle) => TensorHandle) {
+  if (!given) return { scales: new Float64Array(count).fill(1), handle: null }
+  const scales = randomNumbers(seed, count, 'float32', 0.2).map((x) => roundTo('float32', Math.abs(x) + 0.5))
+  return { scales, handle: keep(upload('float32', [count], scales)) }
+}
+
+/** Of float8_e4m3 the keys and values, and the queries unless they meet a cache: those are bfloat16. */
 function attentionCase(
   name: string, seed: number, layout: 'dense' | 'packed' | 'paged', heads: Heads, sequences: readonly Sequence[], extras: Extras = {},
 ): Case {
@@ -64,19 +73,27 @@ function attentionCase(
       const { numQoHeads, numKvHeads, headDimQk, headDimVo } = heads
       const [last] = sequences.slice(-1) as [Sequence]
       const [totalQo, totalKv] = [last.qoBegin + last.qoLen, last.kvBegin + last.kvLen]
-      const q = randomNumbers(seed, totalQo * numQoHeads * headDimQk, dtype)
+      const narrow = dtype === 'float8_e4m3'
+      const queryDType = narrow && layout === 'paged' ? 'bfloat16' : dtype
+      const q = randomNumbers(seed, totalQo * numQoHeads * headDimQk, queryDType)
       const k = randomNumbers(seed + 1, totalKv * numKvHeads * headDimQk, dtype)
       const v = randomNumbers(seed + 2, totalKv * numKvHeads * headDimVo, dtype)
       const slopes = extras.alibi ? randomNumbers(seed + 3, numQoHeads, 'float32', 0.1).map(Math.abs) : undefined
       const sinks = extras.sinks ? randomNumbers(seed + 4, numQoHeads, 'float32') : undefined
+      const qScales = scalesOf(seed + 5, numKvHeads, queryDType === 'float8_e4m3', keep)
+      const kScales = scalesOf(seed + 6, numKvHeads, narrow, keep)
+      const vScales = scalesOf(seed + 7, numKvHeads, narrow, keep)
       const options = attentionOptions({
+        queryScales: qScales.handle,
+        keyScales: kScales.handle,
+        valueScales: vScales.handle,
         causal: extras.causal ?? false,
         windowLeft: extras.windowLeft ?? -1,
         logitSoftcap: extras.logitSoftcap ?? 0,
         alibiSlopes: slopes ? keep(upload('float32', [numQoHeads], slopes)) : null,
         sinks: sinks ? keep(upload('float32', [numQoHeads], sinks)) : null,
       })
-      const qHandle = (shape: readonly number[]) => keep(upload(dtype, [...shape, numQoHeads, headDimQk], q))
+      const qHandle = (shape: readonly number[]) => keep(upload(queryDType, [...shape, numQoHeads, headDimQk], q))
       const result = layout === 'dense' ? dense() : layout === 'packed' ? packed() : paged()
       const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]
       const head = (sequence: Sequence, h: number) => {
@@ -84,8 +101,8 @@ function attentionCase(
         return referenceHead({
           q: rows(q, sequence.qoBegin, sequence.qoLen, numQoHeads, headDimQk, h),
           k: rows(k, sequence.kvBegin, sequence.kvLen, numKvHeads, headDimQk, kvHead),
-          v: rows(v, sequence.kvBegin, sequence.kvLen, numKvHeads, headDimVo, kvHead),
-          scale: 1 / Math.sqrt(headDimQk),
+          v: rows(v, sequence.kvBegin, sequence.kvLen, numKvHeads, headDimVo, kvHead).map((row) => row.map((x) => x * (vScales.scales[kvHead] ?? NaN))),
+          scale: (qScales.scales[kvHead] ?? NaN) * (kScales.scales[kvHead] ?? NaN) / Math.sqrt(headDimQk),
           causal: extras.causal ?? false,
           ...(extras.windowLeft !== undefined && { windowLeft: extras.windowLeft }),
           softcap: extras.logitSoftcap ?? 0,
@@ -96,7 +113,8 @@ function attentionCase(
       const lseAt = layout === 'packed'
         ? (sequence: Sequence, _: number, h: number, i: number) => h * totalQo + sequence.qoBegin + i
         : (sequence: Sequence, b: number, h: number, i: number) => (b * numQoHeads + h) * sequence.qoLen + i
-      return compare(outHandle, lseHandle, heads, sequences, dtype, head, lseAt)
+      // Out of narrow queries is bfloat16; their products are exact in float32.
+      return compare(outHandle, lseHandle, heads, sequences, narrow ? 'bfloat16' : dtype, head, lseAt)
 
       function dense(): NativeAttentionResult {
         const batch = sequences.length
@@ -132,6 +150,8 @@ export interface Pages {
   place(data: Float64Array, width: number): Float64Array
   table(): TensorHandle
   lens(): TensorHandle
+  /** Of all rows, in their order. */
+  slots(): Int32Array
 }
 
 /** Pages dealt out from the last one downwards, so that no page lies where a dense tensor would have it. */
@@ -155,6 +175,8 @@ export function pagesOf(sequences: readonly { readonly kvBegin: number; readonly
       return slots
     },
     table: () => upload('int32', [sequences.length, maxPages], tables.flatMap((pages) => [...pages, ...Array<number>(maxPages - pages.length).fill(-1)])),
+    slots: () => Int32Array.from(sequences.flatMap(({ kvLen }, b) =>
+      Array.from({ length: kvLen }, (_, j) => (tables[b]?.[Math.floor(j / pageSize)] ?? NaN) * pageSize + (j % pageSize)))),
     lens: () => upload('int32', [sequences.length], sequences.map((sequence) => sequence.kvLen)),
   }
 }

@@ -66,7 +66,7 @@ export function referenceHead(problem: HeadProblem): HeadResult {
  * error of each weight; weights and output are rounded to the dtype once each; the sum of `keys` weights and its division add
  * 6 √keys ε. The weights add up to 1, so all of it is relative to the largest value.
  */
-export function attentionBounds(sizes: readonly Sizes[], dtype: DType): { readonly out: number; readonly lse: number } {
+export function attentionBounds(sizes: readonly Sizes[], dtype: DType): { out: number; lse: number } {
   const most = (pick: (size: Sizes) => number) => Math.max(...sizes.map(pick))
   const logit = sumRounding(most((size) => size.dim)) * (1 + most((size) => size.products))
   const sums = sumRounding(most((size) => size.keys))

@@ -12,6 +12,8 @@ export interface Check {
 export interface Case {
   readonly name: string
   readonly run: (dtype: DType) => readonly Check[]
+  /** Dtypes that the case has no form for. */
+  readonly without?: readonly DType[]
 }
 
 export interface Outcome {

@@ -78,12 +78,16 @@ export interface CaseOptions {
   readonly logitSoftcap?: number
   readonly alibiSlopes?: TensorHandle | null
   readonly sinks?: TensorHandle | null
+  readonly queryScales?: TensorHandle | null
+  readonly keyScales?: TensorHandle | null
+  readonly valueScales?: TensorHandle | null
 }
 
 /** The options of a call that returns out and lse. */
 export function attentionOptions(options: CaseOptions): NativeAttentionOptions {
   const { causal = false, windowLeft = -1, softmaxScale = NaN, logitSoftcap = 0, alibiSlopes = null, sinks = null } = options
-  return [causal, windowLeft, -1, softmaxScale, logitSoftcap, alibiSlopes, sinks, true, null, null, null, null, -1]
+  const { queryScales = null, keyScales = null, valueScales = null } = options
+  return [causal, windowLeft, -1, softmaxScale, logitSoftcap, alibiSlopes, sinks, true, null, queryScales, keyScales, valueScales, -1]
 }
 
 /** What such a call returns. */

@@ -2,6 +2,8 @@ import { invoke, native, type TensorHandle } from '../../native'
 import { attentionBounds, type HeadResult, referenceHead } from './attention-reference'
 import { pagesOf } from './attention-cases'
 import type { Case } from './case'
+import { latentPages, storedLatents } from './latent-cases'
+import { unitRoundoff } from './rounding'
 import { attentionOptions, download, outAndLse, randomNumbers, upload, withHandles } from './data'
 
 interface LatentCase {
@@ -17,20 +19,24 @@ interface LatentCase {
 function decodeCase(name: string, { seed, qoLen, kvLens, heads, rank, rope }: LatentCase): Case {
   return {
     name,
+    ...(rank === 512 && rope === 64 ? {} : { without: ['float8_e4m3'] as const }),
     run: (dtype) => withHandles((keep) => {
+      const narrow = dtype === 'float8_e4m3'
+      const queryDType = narrow ? 'bfloat16' : dtype
       const batch = kvLens.length
       const width = rank + rope
       let kvBegin = 0
       const sequences = kvLens.map((kvLen) => ({ kvLen, kvBegin: (kvBegin += kvLen) - kvLen }))
       // Smaller queries keep the logits of these wide rows at the size of real ones.
-      const qNope = randomNumbers(seed, batch * qoLen * heads * rank, dtype, 0.3)
-      const qPe = randomNumbers(seed + 1, batch * qoLen * heads * rope, dtype, 0.3)
-      const latents = randomNumbers(seed + 2, kvBegin * width, dtype)
+      const qNope = randomNumbers(seed, batch * qoLen * heads * rank, queryDType, 0.3)
+      const qPe = randomNumbers(seed + 1, batch * qoLen * heads * rope, queryDType, 0.3)
+      const rows = randomNumbers(seed + 2, kvBegin * width, queryDType)
+      const latents = narrow ? storedLatents(rows) : rows
       const scale = 1 / Math.sqrt(width)
       const pages = pagesOf(sequences)
       const result = invoke(() => native.mlaDecode(
-        keep(upload(dtype, [batch, qoLen, heads, rank], qNope)), keep(upload(dtype, [batch, qoLen, heads, rope], qPe)),
-        keep(upload(dtype, [pages.count, 16, width], pages.place(latents, width))), keep(pages.table()), keep(pages.lens()), pages.maxKvLen,
+        keep(upload(queryDType, [batch, qoLen, heads, rank], qNope)), keep(upload(queryDType, [batch, qoLen, heads, rope], qPe)),
+        narrow ? latentPages(rows, queryDType, pages.slots(), pages.count, keep) : keep(upload(dtype, [pages.count, 16, width], pages.place(latents, width))), keep(pages.table()), keep(pages.lens()), pages.maxKvLen,
         null, ...attentionOptions({ causal: true, softmaxScale: scale }),
       ))
       const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]
@@ -48,7 +54,14 @@ function decodeCase(name: string, { seed, qoLen, kvLens, heads, rank, rope }: La
         for (let i = 0; i < qoLen; ++i) for (const head of perHead) out.push(...(head.out[i] ?? []))
         perHead.forEach((head, h) => { lse.set(head.lse, (b * heads + h) * qoLen) })
       })
-      const bounds = attentionBounds(results.flat().map((head) => head.sizes), dtype)
+      const sizes = results.flat().map((head) => head.sizes)
+      const bounds = attentionBounds(sizes, queryDType)
+      // A kernel may round what it makes of a narrow latent to the queries' dtype, which moves logits and values.
+      if (narrow) {
+        const moved = unitRoundoff(queryDType) * Math.max(...sizes.map(({ products }) => products))
+        bounds.lse += moved
+        bounds.out += Math.max(...sizes.map(({ values }) => values)) * 2 * (unitRoundoff(queryDType) + moved)
+      }
       return [
         { what: 'out', actual: download(outHandle, out.length), expected: out, bound: bounds.out },
         { what: 'lse', actual: download(lseHandle, lse.length), expected: lse, bound: bounds.lse },
@@ -62,6 +75,7 @@ function prefillCase(name: string, seed: number): Case {
   const [qoLen, kvLen, heads, nope, rope, vo] = [21, 45, 3, 32, 16, 24]
   return {
     name,
+    without: ['float8_e4m3'],
     run: (dtype) => withHandles((keep) => {
       const tensor = (offset: number, len: number, perRow: number) => randomNumbers(seed + offset, len * perRow, dtype)
       const [qNope, qPe] = [tensor(0, qoLen, heads * nope), tensor(1, qoLen, heads * rope)]

@@ -2,6 +2,7 @@ import { invoke, native } from '../../native'
 import { dtypeCode, type DType } from '../../tensor/dtype'
 import type { Case } from './case'
 import { device, download, downloadOf, randomNumbers, upload, withHandles } from './data'
+import { roundTo } from './rounding'
 
 const [numPages, pageSize, heads, dim] = [5, 4, 2, 24] as const
 const width = heads * dim
@@ -23,6 +24,25 @@ export const pagedAppendCases: readonly Case[] = [{
     const expected = new Float64Array(numPages * pageSize * width)
     slots.forEach((slot, row) => {
       if (slot >= 0) expected.set(rows.subarray(row * width, (row + 1) * width), slot * width)
+    })
+    return [{ what: 'pages', actual: download(pages, expected.length), expected, bound: 0 }]
+  }),
+}, {
+  name: 'rows into pages of float8_e4m3, over scales',
+  without: ['float8_e4m3'],
+  run: (dtype) => withHandles((keep) => {
+    const slots = Int32Array.from([3, 17, -1, 8])
+    const scales = [0.3, 1.7].map((scale) => roundTo('float32', scale))
+    const rows = randomNumbers(95, slots.length * width, dtype, 200) // some beyond 448
+    const pages = keep(invoke(() => zeroPages('float8_e4m3')))
+    const divisors = keep(upload('float32', [heads], scales))
+    invoke(() => { native.pagedAppend(keep(upload(dtype, [1, slots.length, heads, dim], rows)), pages, slots, divisors) })
+    const expected = new Float64Array(numPages * pageSize * width)
+    slots.forEach((slot, row) => {
+      for (let i = 0; slot >= 0 && i < width; ++i) {
+        const quotient = roundTo('float32', (rows[row * width + i] ?? NaN) / (scales[Math.floor(i / dim)] ?? NaN))
+        expected[slot * width + i] = roundTo('float8_e4m3', Math.min(448, Math.max(-448, quotient)))
+      }
     })
     return [{ what: 'pages', actual: download(pages, expected.length), expected, bound: 0 }]
   }),

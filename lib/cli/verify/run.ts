@@ -5,6 +5,7 @@ import type { DType } from '../../tensor/dtype'
 import { flashAttentionCases, pagedAttentionCases, varlenCases } from './attention-cases'
 import { type Case, judge } from './case'
 import { underTest } from './data'
+import { latentRowCases } from './latent-cases'
 import { mlaDecodeCases, mlaPrefillCases } from './mla-cases'
 import { pageCopyCases, pagedAppendCases, pagedGatherCases } from './paged-cases'
 import { copyCases, linearCases, mergeCases, randnCases, rmsNormCases, ropeAppendCases, ropeCases } from './small-op-cases'
@@ -38,6 +39,8 @@ const casesByOp: Readonly<Record<string, readonly Case[]>> = {
   ropeAppend: ropeAppendCases,
   pageCopy: pageCopyCases,
   pagedGather: pagedGatherCases,
+  latentAppend: latentRowCases,
+  latentGather: latentRowCases,
 }
 
 /** Runs every kernel that the registry has for a device by name, for each of its dtypes, one result at a time. */
@@ -57,6 +60,7 @@ export function verifyKernel(kernel: NativeKernel, dtype: DType, cases: readonly
   let [ran, maxError, share] = [0, 0, 0]
   const failures: string[] = []
   for (const test of cases) {
+    if (test.without?.includes(dtype)) continue
     try {
       const before = runsOf(kernel.name)
       const outcome = judge(underTest(device, kernel.name, () => test.run(dtype)))

@@ -98,7 +98,7 @@ class Bf16ColumnTask : protected Bf16Task {
   /// Options and masks of one key's logits.
   ATTN_INLINE Vec shown(Vec x, const LaneRows& lanes, std::int64_t j) const {
     if (scale_.bent) {
-      x = x * p_.softmax_scale;
+      x = x * scale_.scale;
       if (p_.logit_softcap > 0) x = tanh(x / p_.logit_softcap) * p_.logit_softcap;
       const Vec distance = lanes.diagonal - static_cast<float>(j);
       x = x - lanes.slope * vec_of(bits_of(distance) & 0x7fffffffu);

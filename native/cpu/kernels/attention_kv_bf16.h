@@ -12,10 +12,16 @@ ATTN_INLINE std::int64_t query_depth(const AttentionProblem& p) { return part_de
 /// Features of the accumulator, and of packed values.
 ATTN_INLINE std::int64_t value_cols(const AttentionProblem& p) { return round_up(p.head_dim_vo, kPanelCols); }
 
-ATTN_INLINE const BFloat* query_row(const AttentionTile& t, int part, int r) {
+ATTN_INLINE const std::byte* query_row(const AttentionTile& t, int part, int r) {
   const HeadRows& q = t.problem->q[part];
   const std::int64_t group = t.problem->group_size, row = t.row_begin + r, head = t.kv_head * group + row % group;
-  return reinterpret_cast<const BFloat*>(q.data) + t.sequence->q_start[part] + row / group * q.row_stride + head * q.head_stride;
+  return q.data + (t.sequence->q_start[part] + row / group * q.row_stride + head * q.head_stride) * bytes_of(q.dtype);
+}
+
+/// kDepthStep features of a row from feature d on, zeros beyond the last. Those of float8_e4m3 are exact in bfloat16.
+ATTN_INLINE BitVec query_elements(const HeadRows& q, const std::byte* row, std::int64_t d) {
+  if (q.dtype == DType::kFloat8E4M3) return load_elements(reinterpret_cast<const Float8*>(row) + d * q.dim_stride, q.dim - d, q.dim_stride);
+  return load_elements(reinterpret_cast<const BFloat*>(row) + d * q.dim_stride, q.dim - d, q.dim_stride);
 }
 
 /// queries[num_rows, query_depth], row-major.
@@ -25,10 +31,8 @@ ATTN_INLINE void copy_queries(const AttentionTile& t, BFloat* queries) {
     BFloat* to = queries + r * depth;
     for (int part = 0; part < t.problem->num_parts; ++part) {
       const HeadRows& q = t.problem->q[part];
-      const BFloat* from = query_row(t, part, r);
-      for (std::int64_t d = 0; d < q.dim; d += kDepthStep, to += kDepthStep) {
-        store_elements(to, load_elements(from + d * q.dim_stride, q.dim - d, q.dim_stride));
-      }
+      const std::byte* from = query_row(t, part, r);
+      for (std::int64_t d = 0; d < q.dim; d += kDepthStep, to += kDepthStep) store_elements(to, query_elements(q, from, d));
     }
   }
 }
@@ -38,12 +42,12 @@ ATTN_INLINE void pack_queries(const AttentionTile& t, BFloat* queries) {
   for (int first = 0; first < t.num_rows; first += kPanelCols) {
     for (int part = 0; part < t.problem->num_parts; ++part) {
       const HeadRows& q = t.problem->q[part];
-      const BFloat* row[kPanelCols];
+      const std::byte* row[kPanelCols];
       const int count = static_cast<int>(min_of(kPanelCols, t.num_rows - first));
       for (int i = 0; i < count; ++i) row[i] = query_row(t, part, first + i);
       for (std::int64_t d = 0; d < q.dim; d += kDepthStep, queries += kPanelCols * kDepthStep) {
         BitVec v[kPanelCols] = {};
-        for (int i = 0; i < count; ++i) v[i] = load_elements(row[i] + d * q.dim_stride, q.dim - d, q.dim_stride);
+        for (int i = 0; i < count; ++i) v[i] = query_elements(q, row[i], d);
         transpose_pairs(v);
         for (int i = 0; i < kPanelCols; ++i) store_elements(queries + i * kDepthStep, v[i]);
       }

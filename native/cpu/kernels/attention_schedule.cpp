@@ -131,7 +131,7 @@ struct TileState {
 struct ThreadSpace {
   std::size_t state = 0, scratch = 0;
   void cover(const AttentionProblem& p, const AttentionFunctions& functions, const Partition& part) {
-    const auto rows_scratch = functions.takes_more(part.rows) ? functions.more_rows_scratch : functions.rows_scratch;
+    const auto rows_scratch = functions.takes_more(p, part.rows) ? functions.more_rows_scratch : functions.rows_scratch;
     const auto bytes = part.direct ? rows_scratch(p, part.tile_rows, part.heads) : functions.tile_scratch(p, part.tile_rows);
     state = std::max(state, static_cast<std::size_t>(part.heads * state_floats(p, part.tile_rows)) * sizeof(float));
     scratch = std::max(scratch, (bytes + 63) / 64 * 64);
@@ -377,7 +377,7 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
                              state.max,
                              state.sum,
                              own + space.state};
-    const auto rows = functions.takes_more(work.part.rows) ? functions.more_rows : functions.rows;
+    const auto rows = functions.takes_more(problem, work.part.rows) ? functions.more_rows : functions.rows;
     (work.part.direct ? rows : functions.tile)(tile);
     for (std::int64_t h = 0; !split && h < task.num_kv_heads; ++h) {
       finish_rows(problem, functions, work, task.kv_head + h, task.tile, TileState(states + h * state_stride, problem, work.part.tile_rows), 0,

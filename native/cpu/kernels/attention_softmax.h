@@ -102,13 +102,14 @@ struct LogitScale {
   bool bent;      // options apply before the maximum is taken; otherwise logits are only scaled, by more than 0
   float factor;   // from differences of logits to powers of two
   float natural;  // from a logit to the units of the lse
+  float scale;    // of products, where they are bent
 };
 
 ATTN_INLINE LogitScale logit_scale(const AttentionProblem& p, const SequenceSpan& s, std::int64_t kv_head) {
   const float scale = logit_factor(p, s, kv_head);
   const bool bent = p.logit_softcap > 0 || p.alibi_slopes || !(scale > 0);
   const float natural = bent ? 1.0f : scale;
-  return {bent, natural * 1.44269504f, natural};
+  return {bent, natural * 1.44269504f, natural, scale};
 }
 
 /// The options for the keys [lo, hi), and at least those.

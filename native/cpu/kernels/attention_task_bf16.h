@@ -4,6 +4,7 @@
 
 #include "cpu/kernels/attention_kv_bf16.h"
 #include "cpu/kernels/attention_softmax_bf16.h"
+#include "cpu/kernels/attention_stage_bf16.h"
 
 namespace attn::cpu::ATTN_ISA {
 
@@ -34,6 +35,7 @@ struct Bf16Scratch {
   BFloat* kept;           // like values: those that one query sees
   BFloat* probabilities;  // [chunk_rows, kProbabilityStride]
   float* logits;          // of one chunk
+  BFloat* staged;         // a block of keys, then one of values, where they are float8_e4m3
   std::size_t bytes;
 };
 
@@ -53,6 +55,7 @@ ATTN_INLINE Bf16Scratch bf16_scratch(const AttentionProblem& p, const Bf16Shape&
   s.kept = take_elements(shape.values);
   s.probabilities = take_elements(shape.chunk_rows * kProbabilityStride);
   s.logits = reinterpret_cast<float*>(take(shape.logits * 4));
+  s.staged = take_elements(staged_elements(p, shape.block_keys));
   return s;
 }
 
@@ -76,13 +79,21 @@ class Bf16Task {
         scale_(logit_scale(p_, span_, t_.kv_head)) {
     for (int part = 0; part < p_.num_parts; ++part) k_[part] = kv_rows(p_, span_, p_.k[part], span_.k_start[part], t_.kv_head);
     v_ = p_.v_in_k ? k_[0] : kv_rows(p_, span_, p_.v, span_.v_start, t_.kv_head);
+    stages_ = is_float8(p_.k[0]);
+    if (stages_) {
+      for (int part = 0; part < p_.num_parts; ++part) stored_k_[part] = k_[part];
+      stored_v_ = v_;
+      read_staged();
+    }
   }
 
   /// Calls add_block(keys) for each block that holds some of the keys; they count from the block's first key, block_.
   template <class Fn>
   ATTN_INLINE void each_block(KeyRange keys, Fn&& add_block) {
     for (block_ = keys.begin / block_keys_ * block_keys_; block_ < keys.end; block_ += block_keys_) {
-      add_block(KeyRange{max_of(keys.begin - block_, 0), min_of(keys.end - block_, block_keys_)});
+      const KeyRange of_block{max_of(keys.begin - block_, 0), min_of(keys.end - block_, block_keys_)};
+      if (stages_) stage(of_block);
+      add_block(of_block);
     }
   }
 
@@ -140,10 +151,29 @@ class Bf16Task {
   const std::int64_t value_panel_;  // elements of 16 columns of packed values
   const LogitScale scale_;
   std::int64_t block_ = 0;  // the current block's first key
-  KvRows k_[2], v_;
+  KvRows k_[2], v_;  // as they are multiplied
   Bf16Product product_;
 
  private:
+  bool stages_;                    // rows are not multiplied as they are stored
+  KvRows stored_k_[2], stored_v_;  // then
+
+  /// The current block's rows come from scratch.
+  ATTN_INLINE void read_staged() {
+    const std::int64_t width = staged_key_width(p_);
+    k_[0] = staged_rows(scratch_.staged, block_, width, p_.k[0].dim);
+    if (p_.num_parts == 2) k_[1] = staged_rows(scratch_.staged + part_depth(p_.k[0].dim), block_, width, p_.k[1].dim);
+    v_ = p_.v_in_k ? k_[0] : staged_rows(scratch_.staged + block_keys_ * width, block_, staged_value_width(p_), p_.v.dim);
+  }
+
+  ATTN_INLINE void stage(KeyRange keys) {
+    const std::int64_t width = staged_key_width(p_);
+    read_staged();
+    stage_rows(stored_k_[0], block_, keys.begin, keys.end, scratch_.staged, width);
+    if (p_.num_parts == 2) stage_rows(stored_k_[1], block_, keys.begin, keys.end, scratch_.staged + part_depth(p_.k[0].dim), width);
+    if (!p_.v_in_k) stage_rows(stored_v_, block_, keys.begin, keys.end, scratch_.staged + block_keys_ * width, staged_value_width(p_));
+  }
+
   ATTN_INLINE void add_rows(const BFloat* values, KeyRange steps, int chunk, int first, int end, const PackedValues& packed) const {
     product_.template multiply<true>(end - first, round_up(packed.dim, kPanelCols), steps.end - steps.begin,
                                      scratch_.probabilities + (first - chunk) * kProbabilityStride + steps.begin, kProbabilityStride,

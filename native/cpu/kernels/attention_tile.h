@@ -48,11 +48,13 @@ struct AttentionFunctions {
   std::size_t (*rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads);  // bytes
   /// dst[d · dim_stride] = values[d] · factor, rounded to dtype.
   void (*write_row)(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
-  /// Like `rows`, for more than kMaxConvertedRows of them; absent where `rows` takes these too.
+  /// Like `rows`, for more than kMaxConvertedRows of them; absent where `rows` takes these too, as it does where keys are float8_e4m3.
   void (*more_rows)(const AttentionTile& tile) = nullptr;
   std::size_t (*more_rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads) = nullptr;
 
-  bool takes_more(std::int64_t num_rows) const { return more_rows && num_rows > kMaxConvertedRows; }
+  bool takes_more(const AttentionProblem& problem, std::int64_t num_rows) const {
+    return more_rows && num_rows > kMaxConvertedRows && problem.k[0].dtype != DType::kFloat8E4M3;
+  }
 };
 
 #define ATTN_DECLARE(isa)                                                                                                                 \

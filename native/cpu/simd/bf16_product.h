@@ -13,7 +13,7 @@
 //     void multiply(rows, cols, depth, a, lda, b, panel_stride, c, ldc) const;
 //   };
 
-#include "cpu/simd/vec.h"
+#include "cpu/simd/vec_float8.h"
 
 namespace attn::cpu::ATTN_ISA {
 
@@ -43,6 +43,15 @@ ATTN_INLINE BitVec load_elements(const BFloat* p, std::int64_t count, std::int64
   const std::int64_t n = min_of(count, kDepthStep);
   for (std::int64_t i = 0; i < n; ++i) buffer[i] = p[i * stride];
   return load_elements(buffer);
+}
+
+/// The same of float8_e4m3, as bfloat16.
+ATTN_INLINE BitVec load_elements(const Float8* p, std::int64_t count, std::int64_t stride) {
+  if (stride == 1 && count >= kDepthStep) return bfloat_pairs(p);
+  Float8 buffer[kDepthStep] = {};
+  const std::int64_t n = min_of(count, kDepthStep);
+  for (std::int64_t i = 0; i < n; ++i) buffer[i] = p[i * stride];
+  return bfloat_pairs(buffer);
 }
 
 /// Rows become columns: 16 rows of 16 pairs.

@@ -24,6 +24,20 @@ ATTN_INLINE Vec load(const Float8* p) {
   return widen_halves(half_bits_of(__builtin_convertvector(codes, ShortVec))) * 0x1p8f;
 }
 
+#ifdef __AVX512BW__
+/// 2 · kLanes elements as bfloat16, exact. But for the subnormal ones and NaN, which a table holds, bits move into their fields.
+ATTN_INLINE BitVec bfloat_pairs(const Float8* p) {
+  const __m512i table = _mm512_set_epi16(0x7fc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  //
+                                         0x3c60, 0x3c40, 0x3c20, 0x3c00, 0x3bc0, 0x3b80, 0x3b00, 0);
+  const __m512i codes = _mm512_maskz_cvtepu8_epi16(0xffffffffu, load_bits(p));
+  const __m512i magnitude = _mm512_and_si512(codes, _mm512_set1_epi16(0x7f));
+  const __m512i above = _mm512_sub_epi16(magnitude, _mm512_set1_epi16(8));  // the smallest normal number
+  const __mmask32 special = _mm512_cmpgt_epu16_mask(above, _mm512_set1_epi16(0x76));
+  const __m512i normal = _mm512_add_epi16(_mm512_slli_epi16(above, 4), _mm512_set1_epi16(0x3c80));
+  const __m512i found = _mm512_mask_permutexvar_epi16(normal, special, magnitude, table);  // by the lowest five bits
+  return (BitVec)_mm512_ternarylogic_epi32(found, _mm512_slli_epi16(codes, 8), _mm512_set1_epi16(static_cast<short>(0x8000)), 0xf8);  // a | (b & c)
+}
+#else
 /// Two vectors at once: half of the instructions on bits.
 ATTN_INLINE void load_pair(const Float8* p, Vec (&pair)[2]) {
   BytePairVec codes;
@@ -34,6 +48,7 @@ ATTN_INLINE void load_pair(const Float8* p, Vec (&pair)[2]) {
   pair[0] = widen_halves(part[0]) * 0x1p8f;
   pair[1] = widen_halves(part[1]) * 0x1p8f;
 }
+#endif
 
 /// Rounds to nearest even; beyond ±448 it is ±448. NaN stays NaN.
 ATTN_INLINE void store(Float8* p, Vec v) {

@@ -24,23 +24,31 @@ ATTN_INLINE void store_partial(T* p, Vec v, std::int64_t count, std::int64_t str
   for (int i = 0; i < n; ++i) p[i * stride] = buffer[i];
 }
 
-/// Features of two vectors. Those of BFloat are dealt, the even ones first: a shift and a mask of one load give both, where two
+/// Features of two vectors. Those of BFloat, and what becomes it on the way, are dealt, the even ones first: a shift and a mask of one load give both, where two
 /// loads in order take twice as many instructions. What they meet in a sum must be dealt alike.
 template <class T>
 ATTN_INLINE void load_pair(const T* p, Vec (&pair)[2]) {
   pair[0] = load(p);
   pair[1] = load(p + kLanes);
 }
+ATTN_INLINE void deal(BitVec bfloats, Vec (&pair)[2]) {
+  pair[0] = vec_of(bfloats << 16);
+  pair[1] = vec_of(bfloats & 0xffff0000u);
+}
 ATTN_INLINE void load_pair(const BFloat* p, Vec (&pair)[2]) {
   BitVec bits;
   __builtin_memcpy(&bits, p, sizeof bits);
-  pair[0] = vec_of(bits << 16);
-  pair[1] = vec_of(bits & 0xffff0000u);
+  deal(bits, pair);
 }
 template <class T>
 inline constexpr bool kDealt = false;
 template <>
 inline constexpr bool kDealt<BFloat> = true;
+#ifdef __AVX512BW__
+ATTN_INLINE void load_pair(const Float8* p, Vec (&pair)[2]) { deal(bfloat_pairs(p), pair); }
+template <>
+inline constexpr bool kDealt<Float8> = true;
+#endif
 
 template <int... kLane>
 ATTN_INLINE void deal_of(Vec a, Vec b, float* to, std::integer_sequence<int, kLane...>) {

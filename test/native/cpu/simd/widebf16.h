@@ -2,7 +2,20 @@
 // A stand-in for AVX-512 with products of bfloat16 that runs anywhere: the same panels and tiles, plain sums.
 
 #include "wide.h"
-//
+
+namespace attn::cpu::ATTN_ISA {
+
+ATTN_INLINE BitVec bfloat_pairs(const Float8* p) {
+  BFloat exact[2 * kLanes];
+  store(exact, load(p));
+  store(exact + kLanes, load(p + kLanes));
+  BitVec v;
+  __builtin_memcpy(&v, exact, sizeof v);
+  return v;
+}
+
+}  // namespace attn::cpu::ATTN_ISA
+
 #include "cpu/simd/bf16_product.h"
 
 namespace attn::cpu::ATTN_ISA {
