@@ -142,16 +142,24 @@ function quantise(ckv: FloatTensor, kPe: FloatTensor, latents: FloatTensor, slot
 function rotatedRows(rows: FloatTensor, { options, positions }: Rotation): FloatTensor {
   const [batch, newLen, width] = rows.shape as [number, number, number]
   const heads = rows.reshape([batch, newLen, 1, width])
+  let rotated: FloatTensor | undefined
   try {
-    const rotated = invoke(() => native.rope(handleOf('rows', heads), optionalHandleOf('positions', positions), null, ...options))
-    return fromHandle(rotated!, rows.dtype, [batch, newLen, width], rows.device)
+    const handle = invoke(() => native.rope(handleOf('rows', heads), optionalHandleOf('positions', positions), null, ...options))
+    rotated = fromHandle(handle!, rows.dtype, heads.shape, rows.device)
+    return rotated.reshape(rows.shape)
   } finally {
     heads.dispose()
+    rotated?.dispose()
   }
 }
 
-/** Rows begin … end of a sequence's pages as numbers, packed: [end - begin, kvLoraRank + qkRopeHeadDim] in `dtype`, or in the cache's if it is not float8_e4m3. */
-export function gatherLatents({ latents, kvLoraRank, qkRopeHeadDim }: MlaKvCache, pages: readonly number[], begin: number, end: number, dtype: ComputeDType): FloatTensor {
+/**
+ * Rows begin … end of a sequence's pages as numbers, packed: [end - begin, kvLoraRank + qkRopeHeadDim] in the cache's dtype, or in `dtype` where that is
+ * float8_e4m3.
+ */
+export function gatherLatents(
+  { latents, kvLoraRank, qkRopeHeadDim }: MlaKvCache, pages: readonly number[], begin: number, end: number, dtype: ComputeDType,
+): FloatTensor {
   const [handle, list, shape] = [handleOf('latents', latents), Int32Array.from(pages), [end - begin, kvLoraRank + qkRopeHeadDim]]
   if (latents.dtype === 'float8_e4m3') {
     return fromHandle(invoke(() => native.latentGather(handle, list, begin, end, dtypeCode(dtype))), dtype, shape, latents.device)
