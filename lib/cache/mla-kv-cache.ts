@@ -106,9 +106,12 @@ export function appendLatents(cache: MlaKvCache, sequences: unknown, ckv: unknow
   ]
   return latentPagesOf('cache', cache).append(sequences, rows, lens, ([newCkv, newKPe], slots, copies) => {
     if (copies.length > 0) invoke(() => native.pageCopy(handleOf('latents', latents), copies))
-    if (latents.dtype === 'float8_e4m3') return quantise(newCkv!, newKPe!, latents, slots, rotation)
-    store(newCkv!, latents, 0, slots)
-    store(newKPe!, latents, kvLoraRank, slots, rotation)
+    if (latents.dtype === 'float8_e4m3') {
+      quantise(newCkv!, newKPe!, latents, slots, rotation)
+    } else {
+      store(newCkv!, latents, 0, slots)
+      store(newKPe!, latents, kvLoraRank, slots, rotation)
+    }
   })
 }
 

@@ -88,7 +88,8 @@ export class PagedKvCache implements Disposable {
 
   /**
    * Adds tokens to sequences: k [batch, newLen, numKvHeads, headDimQk] · v [batch, newLen, numKvHeads, headDimVo], converted to the
-   * cache's dtype (float8_e4m3: x / scale, saturated). `lens` [batch] gives fewer valid rows per sequence; rows beyond are not stored. A sequence may appear once.
+   * cache's dtype (float8_e4m3: x / scale, saturated). `lens` [batch] gives fewer valid rows per sequence; rows beyond are not stored. A
+   * sequence may appear once.
    *
    * @throws ArgumentError, or ResourceError of code OUT_OF_PAGES (`requested` and `available` count pages); nothing is written then.
    */

@@ -41,9 +41,9 @@ export type AttentionResult<L extends boolean = false> = L extends true
   : { readonly out: FloatTensor }
 
 type AnyOptions = AttentionOptions<boolean>
-export const attentionKeys = ['causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out', 'queryScales', 'dtype'] as const satisfies (
-  keyof AnyOptions
-)[]
+export const attentionKeys = [
+  'causal', 'window', 'softmaxScale', 'logitSoftcap', 'alibiSlopes', 'sinks', 'returnLse', 'out', 'queryScales', 'dtype',
+] as const satisfies (keyof AnyOptions)[]
 
 export const kvScaleKeys = ['keyScales', 'valueScales'] as const satisfies (keyof KvScales)[]
 

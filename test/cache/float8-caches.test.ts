@@ -46,7 +46,8 @@ const latent = devicesByKernels((device) => {
 
 for (const device of kv.able) {
   describe(`PagedKvCache of float8_e4m3 on ${device}`, () => {
-    it.each(computeDTypes.flatMap((dtype) => [true, false].map((scaled) => [dtype, scaled] as const)))('stores rows of %s over their scales (given: %s), saturated', (dtype, scaled) => {
+    const scaledOrNot = computeDTypes.flatMap((dtype) => [true, false].map((scaled) => [dtype, scaled] as const))
+    it.each(scaledOrNot)('stores rows of %s over their scales (given: %s), saturated', (dtype, scaled) => {
       const random = new Random(1)
       using cache = makeKv(device, scaled)
       const [a, b] = [cache.open(), cache.open()]

@@ -1,4 +1,4 @@
-import { MlaKvCache, PagedKvCache, Tensor, type DeviceId } from '../../lib/index'
+import { Tensor, type DeviceId, type MlaKvCache, type PagedKvCache } from '../../lib/index'
 import { float64, plain, type Arithmetic } from '../reference/modules/arithmetic'
 import { groupedQueryAttention } from '../reference/modules/grouped-query-attention'
 import { multiHeadLatentAttention } from '../reference/modules/multi-head-latent-attention'

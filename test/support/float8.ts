@@ -1,5 +1,5 @@
 /** Operands in float8_e4m3 with scales, as numbers that they stand for. */
-import { Tensor, UnsupportedError, type DeviceId } from '../../lib/index'
+import { UnsupportedError, type DeviceId, type Tensor } from '../../lib/index'
 import type { AttentionArrays } from '../reference/attention'
 import { roundAll, roundTo } from '../reference/rounding'
 import { testDevices } from './devices'

@@ -2,8 +2,8 @@
    type parameters are what is tested here, and so is what the compiler itself refuses */
 /** Never run: what the public types promise, checked by the compiler (types.test.ts runs it over this file). */
 import {
-  flashAttention, flashAttentionVarlen, linear, mergeStates, mlaDecode, pagedAttention, rmsNorm, rope, Tensor,
-  type AttentionPlan, type AttentionState, type DeviceId, type FloatTensor, type IndexTensor, type MlaKvCache, type PageBatch, type PagedKvCache,
+  flashAttention, flashAttentionVarlen, linear, mergeStates, mlaDecode, pagedAttention, PagedKvCache, rmsNorm, rope, Tensor,
+  type AttentionPlan, type AttentionState, type DeviceId, type FloatTensor, type IndexTensor, type MlaKvCache, type PageBatch,
 } from '../../lib/index'
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -49,6 +49,20 @@ export function tensors(): void {
   // @ts-expect-error integers are no FloatTensor
   const wrong: FloatTensor = index
   wrong.dispose()
+}
+
+export function float8(scales: Tensor<'float32'>, codes: Tensor<'float8_e4m3'>): void {
+  flashAttention(codes, codes, codes, { queryScales: scales, keyScales: scales, valueScales: scales, dtype: 'float16' })
+  flashAttentionVarlen(q, codes, codes, { qoIndptr: [0], kvIndptr: [0], keyScales: scales })
+  pagedAttention(codes, cache, batch, { queryScales: scales, dtype: 'float32' })
+  // @ts-expect-error a cache has its own
+  pagedAttention(q, cache, batch, { keyScales: scales })
+  // @ts-expect-error scales are float32
+  flashAttention(codes, codes, codes, { keyScales: half })
+  // @ts-expect-error out is of a dtype that ops compute with
+  flashAttention(codes, codes, codes, { dtype: 'float8_e4m3' })
+  expectType<Tensor<'float32'> | undefined>()(cache.keyScales)
+  new PagedKvCache({ numPages: 1, numKvHeads: 1, headDimQk: 64, dtype: 'float8_e4m3', keyScales: scales }).dispose()
 }
 
 export function attentionResults(): void {

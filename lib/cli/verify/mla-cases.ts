@@ -34,9 +34,12 @@ function decodeCase(name: string, { seed, qoLen, kvLens, heads, rank, rope }: La
       const latents = narrow ? storedLatents(rows) : rows
       const scale = 1 / Math.sqrt(width)
       const pages = pagesOf(sequences)
+      const cache = narrow
+        ? latentPages(rows, queryDType, pages.slots(), pages.count, keep)
+        : keep(upload(dtype, [pages.count, 16, width], pages.place(latents, width)))
       const result = invoke(() => native.mlaDecode(
-        keep(upload(queryDType, [batch, qoLen, heads, rank], qNope)), keep(upload(queryDType, [batch, qoLen, heads, rope], qPe)),
-        narrow ? latentPages(rows, queryDType, pages.slots(), pages.count, keep) : keep(upload(dtype, [pages.count, 16, width], pages.place(latents, width))), keep(pages.table()), keep(pages.lens()), pages.maxKvLen,
+        keep(upload(queryDType, [batch, qoLen, heads, rank], qNope)), keep(upload(queryDType, [batch, qoLen, heads, rope], qPe)), cache,
+        keep(pages.table()), keep(pages.lens()), pages.maxKvLen,
         null, ...attentionOptions({ causal: true, softmaxScale: scale }),
       ))
       const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]

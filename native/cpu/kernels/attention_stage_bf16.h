@@ -33,7 +33,8 @@ ATTN_INLINE void stage_rows(const KvRows& rows, std::int64_t first, std::int64_t
     const std::byte* row = rows.row(first + j);
     BFloat* out = to + j * width;
     if (rows.dtype != DType::kFloat8E4M3) {
-      for (std::int64_t d = 0; d < rows.dim; d += kDepthStep) store_elements(out + d, load_elements(elements(row) + d * rows.dim_stride, rows.dim - d, rows.dim_stride));
+      for (std::int64_t d = 0; d < rows.dim; d += kDepthStep)
+        store_elements(out + d, load_elements(elements(row) + d * rows.dim_stride, rows.dim - d, rows.dim_stride));
       continue;
     }
     const Float8* codes = reinterpret_cast<const Float8*>(row);

@@ -151,7 +151,7 @@ class Bf16Task {
   const std::int64_t value_panel_;  // elements of 16 columns of packed values
   const LogitScale scale_;
   std::int64_t block_ = 0;  // the current block's first key
-  KvRows k_[2], v_;  // as they are multiplied
+  KvRows k_[2], v_;         // as they are multiplied
   Bf16Product product_;
 
  private:

@@ -34,7 +34,7 @@ ATTN_INLINE BitVec bfloat_pairs(const Float8* p) {
   const __m512i above = _mm512_sub_epi16(magnitude, _mm512_set1_epi16(8));  // the smallest normal number
   const __mmask32 special = _mm512_cmpgt_epu16_mask(above, _mm512_set1_epi16(0x76));
   const __m512i normal = _mm512_add_epi16(_mm512_slli_epi16(above, 4), _mm512_set1_epi16(0x3c80));
-  const __m512i found = _mm512_mask_permutexvar_epi16(normal, special, magnitude, table);  // by the lowest five bits
+  const __m512i found = _mm512_mask_permutexvar_epi16(normal, special, magnitude, table);                                             // by the lowest five bits
   return (BitVec)_mm512_ternarylogic_epi32(found, _mm512_slli_epi16(codes, 8), _mm512_set1_epi16(static_cast<short>(0x8000)), 0xf8);  // a | (b & c)
 }
 #else
