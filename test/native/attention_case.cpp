@@ -13,6 +13,8 @@ namespace {
 void write_element(DType dtype, std::byte* memory, std::int64_t index, float value) {
   if (dtype == DType::kFloat32) {
     std::memcpy(memory + index * 4, &value, 4);
+  } else if (dtype == DType::kFloat8E4M3) {
+    memory[index] = std::byte{float_to_e4m3(value)};
   } else {
     const std::uint16_t bits = dtype == DType::kFloat16 ? float_to_f16(value) : float_to_bf16(value);
     std::memcpy(memory + index * 2, &bits, 2);
@@ -25,6 +27,7 @@ float read_element(DType dtype, const std::byte* memory, std::int64_t index) {
     std::memcpy(&value, memory + index * 4, 4);
     return value;
   }
+  if (dtype == DType::kFloat8E4M3) return e4m3_to_float(std::to_integer<std::uint8_t>(memory[index]));
   std::uint16_t bits;
   std::memcpy(&bits, memory + index * 2, 2);
   return dtype == DType::kFloat16 ? f16_to_float(bits) : bf16_to_float(bits);
@@ -55,6 +58,7 @@ HeadRows lay_out(std::vector<std::byte>& memory, Layout layout, DType dtype, std
 float round_to(DType dtype, float value) {
   if (dtype == DType::kFloat16) return f16_to_float(float_to_f16(value));
   if (dtype == DType::kBFloat16) return bf16_to_float(float_to_bf16(value));
+  if (dtype == DType::kFloat8E4M3) return e4m3_to_float(float_to_e4m3(value));
   return value;
 }
 

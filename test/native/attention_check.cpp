@@ -139,7 +139,9 @@ void check_attention(const AttentionCase& c) {
     }
   }
   AttentionCase narrow = c;
-  narrow.q_dtype = narrow.kv_dtype = DType::kBFloat16;
+  for (DType* dtype : {&narrow.q_dtype, &narrow.kv_dtype}) {
+    if (*dtype != DType::kFloat8E4M3) *dtype = DType::kBFloat16;
+  }
   AttentionData narrow_data(narrow);
   const Expected narrow_expected = expect(narrow_data, DType::kBFloat16);
   for (const Isa& isa : bf16_isas()) check_path(narrow_data, narrow_expected, isa.functions, AttentionPath::kTiled, c.name + " " + isa.name + " bfloat16");

@@ -24,7 +24,7 @@ std::vector<Isa> bf16_isas();
 void run_attention_case(AttentionData& data, const cpu::AttentionFunctions& functions, cpu::AttentionPath path, int threads);
 
 /// Every instruction set and path: within tolerance of float64, and the same bits with one thread and with three. Those for bfloat16 take
-/// the case in their dtype.
+/// the case in their dtype; operands in float8_e4m3 stay what they are.
 void check_attention(const AttentionCase& attention_case);
 
 }  // namespace attn::test

@@ -73,6 +73,54 @@ TEST(attention_dtypes_and_layouts) {
   }
 }
 
+TEST(attention_float8) {
+  constexpr DType kFloat8 = DType::kFloat8E4M3;
+  for (const DType q : {DType::kFloat32, DType::kBFloat16, kFloat8}) {
+    for (const Layout layout : {Layout::kPlain, Layout::kHeadsFirst, Layout::kSpread}) {
+      for (const int qo_len : {1, 3, 33, 70}) {
+        for (const int dim : {40, 64}) {
+          for (const int page_size : {0, 16}) {
+            AttentionCase c;
+            c.name = std::string("float8 keys, queries ") + dtype_name(q) + " layout " + std::to_string(static_cast<int>(layout)) + " qo " +
+                     std::to_string(qo_len) + " dim " + std::to_string(dim) + " pages " + std::to_string(page_size);
+            c.q_dtype = q;
+            c.kv_dtype = kFloat8;
+            c.out_dtype = q == kFloat8 ? DType::kBFloat16 : q;
+            c.layout = layout;
+            c.batch = 2;
+            c.qo_len = qo_len;
+            c.kv_len = 300;
+            c.page_size = page_size;
+            c.num_qo_heads = 4;
+            c.num_kv_heads = 2;
+            c.head_dim_qk = dim;
+            c.head_dim_vo = dim + 10;
+            c.window_right = 0;
+            check_attention(c);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(attention_float8_latents) {
+  for (const int qo_len : {1, 5}) {
+    AttentionCase c;
+    c.name = "float8 latents, qo " + std::to_string(qo_len);
+    c.kv_dtype = DType::kFloat8E4M3;
+    c.qo_len = qo_len;
+    c.kv_len = 300;
+    c.page_size = 64;
+    c.num_qo_heads = 16;
+    c.head_dim_qk = c.head_dim_vo = 96;
+    c.second_part = 24;
+    c.v_in_k = true;
+    c.window_right = 0;
+    check_attention(c);
+  }
+}
+
 TEST(attention_windows) {
   for (const std::int64_t left : {-1, 0, 1, 5, 63, 64, 100}) {
     for (const std::int64_t right : {-1, 0, 1, 30, 128}) {

@@ -1,8 +1,9 @@
 import { Argument, type Command, Option } from 'commander'
+import { computeDTypes } from '../../tensor/dtype'
 import { parseBytes, parseCount, parseLengths, parseRatio, parseSeconds } from '../options'
 import { defaultPreset, presetNames } from '../presets'
 import { peerNames } from './peers/peer'
-import { benchOps, computeDTypes } from './request'
+import { benchOps, cacheDTypes } from './request'
 
 /** The options of `bench`; what they mean together is request.ts's. */
 export function addBenchOptions(command: Command): Command {
@@ -20,6 +21,7 @@ export function addBenchOptions(command: Command): Command {
     .option('--no-causal', 'prefills without a mask')
     .option('--cold', 'repeat each call in other memory, so that no cache holds its data')
     .addOption(new Option('--dtype <name>', 'of all tensors').choices(computeDTypes).default('float32'))
+    .addOption(new Option('--cache-dtype <name>', 'of the caches of paged, mla-decode and append (default: that of all)').choices(cacheDTypes))
     .optionsGroup('Measuring:')
     .option('--device <id>', 'device to measure', 'cpu')
     .option('--threads <count>', 'threads of the CPU device (default: all cores)', parseCount)

@@ -2,11 +2,12 @@ import { PagedKvCache } from '../../cache/paged-kv-cache'
 import { flashAttention } from '../../ops/flash-attention'
 import { pagedAttention } from '../../ops/paged-attention'
 import type { FloatTensor } from '../../tensor/tensor'
-import { bytesPerElement } from '../../tensor/dtype'
+import { bytesPerElement, type FloatDType } from '../../tensor/dtype'
 import type { Check } from '../verify/case'
+import { roundTo } from '../verify/rounding'
 import { type BenchCase, type CaseTensors, openCase, readPart, sampleOf } from './case'
 import type { AttentionShape } from './peers/peer'
-import type { BenchSettings } from './request'
+import { cacheDTypeOf, type BenchSettings } from './request'
 import { attentionCheck } from './sampled-attention'
 
 /** Pairs of query and key that see each other in one sequence and head. */
@@ -14,12 +15,12 @@ export function visiblePairs(len: number, causal: boolean): number {
   return causal ? (len * (len + 1)) / 2 : len * len
 }
 
-function attentionCounts(settings: BenchSettings, qoLen: number, kvLen: number, pairs: number) {
+function attentionCounts(settings: BenchSettings, qoLen: number, kvLen: number, pairs: number, kvDType: FloatDType = settings.dtype) {
   const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = settings
   const dims = headDimQk + headDimVo
   return {
     flops: batch * numQoHeads * pairs * 2 * dims,
-    bytes: bytesPerElement(dtype) * batch * dims * (qoLen * numQoHeads + kvLen * numKvHeads),
+    bytes: batch * dims * (bytesPerElement(dtype) * qoLen * numQoHeads + bytesPerElement(kvDType) * kvLen * numKvHeads),
   }
 }
 
@@ -62,14 +63,14 @@ export function decodeCase(settings: BenchSettings, length: number): BenchCase {
 
 export function pagedCase(settings: BenchSettings, length: number): BenchCase {
   return {
-    op: 'paged', length, ...attentionCounts(settings, 1, length, length),
+    op: 'paged', length, ...attentionCounts(settings, 1, length, length, cacheDTypeOf(settings)),
     open: () => openCase(settings, (tensors) => {
       const made = inputs(tensors, settings, 1, length)
       const { cache, sequences } = cacheOf(tensors, settings, length)
       cache.append(sequences, made.k, made.v)
       const batch = tensors.keep(cache.batch(sequences))
       const run = () => { pagedAttention(made.q, cache, batch, { out: made.out }) }
-      return { run, check: () => { run(); return checksOf(settings, made, 1, length, false) } }
+      return { run, check: () => { run(); return checksOf(settings, made, 1, length, false, cacheDTypeOf(settings)) } }
     }),
   }
 }
@@ -77,8 +78,10 @@ export function pagedCase(settings: BenchSettings, length: number): BenchCase {
 /** New tokens into an empty cache, the cache's own bookkeeping included; the tokens are taken back after each call. */
 export function appendCase(settings: BenchSettings, length: number): BenchCase {
   const { batch, numKvHeads, headDimQk, headDimVo, dtype, pageSize } = settings
+  const cacheDType = cacheDTypeOf(settings)
   return {
-    op: 'append', length, flops: 0, bytes: 2 * bytesPerElement(dtype) * batch * length * numKvHeads * (headDimQk + headDimVo),
+    op: 'append', length, flops: 0,
+    bytes: (bytesPerElement(dtype) + bytesPerElement(cacheDType)) * batch * length * numKvHeads * (headDimQk + headDimVo),
     open: () => openCase(settings, (tensors) => {
       const { k, v } = inputs(tensors, settings, 1, length)
       const { cache, sequences } = cacheOf(tensors, settings, length)
@@ -91,7 +94,7 @@ export function appendCase(settings: BenchSettings, length: number): BenchCase {
           const slot = [[page, page + 1], [token % pageSize, (token % pageSize) + 1]] as const
           return ([['keys', cache.keys, k], ['values', cache.values, v]] as const).map(([name, pages, source]): Check => ({
             what: `${name} of token ${token} of sequence ${b}`,
-            actual: readPart(pages, slot), expected: readPart(source, [[b, b + 1], [token, token + 1]]), bound: 0,
+            actual: readPart(pages, slot), expected: stored(readPart(source, [[b, b + 1], [token, token + 1]]), cacheDType), bound: 0,
           }))
         }))
         empty()
@@ -102,10 +105,15 @@ export function appendCase(settings: BenchSettings, length: number): BenchCase {
   }
 }
 
+/** Rows as a cache keeps them; standard normal numbers are far from where any dtype ends. */
+function stored(rows: Float32Array, dtype: FloatDType): Float32Array {
+  return rows.map((value) => roundTo(dtype, value))
+}
+
 function cacheOf(tensors: CaseTensors, settings: BenchSettings, length: number) {
-  const { batch, pageSize, numKvHeads, headDimQk, headDimVo, dtype, device } = settings
+  const { batch, pageSize, numKvHeads, headDimQk, headDimVo, device } = settings
   const numPages = batch * Math.ceil(length / pageSize)
-  const cache = tensors.keep(new PagedKvCache({ numPages, pageSize, numKvHeads, headDimQk, headDimVo, dtype, device }))
+  const cache = tensors.keep(new PagedKvCache({ numPages, pageSize, numKvHeads, headDimQk, headDimVo, dtype: cacheDTypeOf(settings), device }))
   return { cache, sequences: Array.from({ length: batch }, () => cache.open()) }
 }
 
@@ -117,7 +125,9 @@ interface Made {
 }
 
 /** A few queries of a few heads and sequences; the last ones see every key. */
-function checksOf(settings: BenchSettings, { q, k, v, out }: Made, qoLen: number, kvLen: number, causal: boolean): Check[] {
+function checksOf(
+  settings: BenchSettings, { q, k, v, out }: Made, qoLen: number, kvLen: number, causal: boolean, kvDType: FloatDType = settings.dtype,
+): Check[] {
   const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = settings
   const samples = sampleOf(qoLen)
   const heads = sampleOf(numQoHeads)
@@ -129,7 +139,8 @@ function checksOf(settings: BenchSettings, { q, k, v, out }: Made, qoLen: number
     const rows = [[b, b + 1], [0, seen], [kvHead, kvHead + 1]] as const
     return attentionCheck({
       what: `out of query ${i}, head ${h}, sequence ${b}`,
-      q: readPart(q, row), k: readPart(k, rows), v: readPart(v, rows), headDimVo, scale: 1 / Math.sqrt(headDimQk), actual: readPart(out, row),
+      q: readPart(q, row), k: stored(readPart(k, rows), kvDType), v: stored(readPart(v, rows), kvDType), headDimVo,
+      scale: 1 / Math.sqrt(headDimQk), actual: readPart(out, row),
     }, dtype)
   })
 }

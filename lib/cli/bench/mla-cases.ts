@@ -1,10 +1,13 @@
 import { MlaKvCache } from '../../cache/mla-kv-cache'
 import { mlaDecode } from '../../ops/mla-decode'
 import { mlaPrefill } from '../../ops/mla-prefill'
+import { latentRowWidth } from '../../cache/latent-row'
 import { bytesPerElement } from '../../tensor/dtype'
+import { storedLatents } from '../verify/latent-cases'
+import { roundTo } from '../verify/rounding'
 import { visiblePairs } from './attention-cases'
 import { type BenchCase, openCase, readPart, sampleOf } from './case'
-import type { BenchSettings } from './request'
+import { cacheDTypeOf, type BenchSettings } from './request'
 import { attentionCheck } from './sampled-attention'
 
 /** [row][nope | rope] from the two parts. */
@@ -19,13 +22,15 @@ function joined(nope: Float32Array, rope: Float32Array, nopeDim: number, ropeDim
 /** Absorbed decoding of one token for each sequence. */
 export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCase {
   const { batch, numQoHeads, kvLoraRank, qkNopeHeadDim, qkRopeHeadDim, mlaPageSize, dtype, device } = settings
+  const cacheDType = cacheDTypeOf(settings)
   const width = kvLoraRank + qkRopeHeadDim
+  const rowBytes = bytesPerElement(cacheDType) * latentRowWidth('--cache-dtype', kvLoraRank, qkRopeHeadDim, cacheDType)
   const softmaxScale = 1 / Math.sqrt(qkNopeHeadDim + qkRopeHeadDim)
   return {
     op: 'mla-decode',
     length,
     flops: batch * numQoHeads * length * 2 * (width + kvLoraRank),
-    bytes: bytesPerElement(dtype) * batch * (length * width + numQoHeads * (width + kvLoraRank)),
+    bytes: batch * (rowBytes * length + bytesPerElement(dtype) * numQoHeads * (width + kvLoraRank)),
     attention: { batch, kvLen: length, numQoHeads, kvLoraRank, qkRopeHeadDim, softmaxScale, dtype },
     open: () => openCase(settings, (tensors) => {
       const qNope = tensors.normal([batch, 1, numQoHeads, kvLoraRank])
@@ -34,7 +39,7 @@ export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCas
       const kPe = tensors.normal([batch, length, qkRopeHeadDim])
       const out = tensors.out([batch, 1, numQoHeads, kvLoraRank])
       const numPages = batch * Math.ceil(length / mlaPageSize)
-      const cache = tensors.keep(new MlaKvCache({ numPages, pageSize: mlaPageSize, kvLoraRank, qkRopeHeadDim, dtype, device }))
+      const cache = tensors.keep(new MlaKvCache({ numPages, pageSize: mlaPageSize, kvLoraRank, qkRopeHeadDim, dtype: cacheDType, device }))
       const sequences = Array.from({ length: batch }, () => cache.open())
       cache.append(sequences, ckv, kPe)
       const pages = tensors.keep(cache.batch(sequences))
@@ -44,13 +49,13 @@ export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCas
         return sampleOf(numQoHeads).map((h, n) => {
           const b = n % 2 === 0 ? batch - 1 : 0
           const [row, rows] = [[[b, b + 1], [0, 1], [h, h + 1]], [[b, b + 1]]] as const
-          const latents = readPart(ckv, rows)
+          const whole = joined(readPart(ckv, rows), readPart(kPe, rows), kvLoraRank, qkRopeHeadDim)
+          const k = cacheDType === 'float8_e4m3' ? Float32Array.from(storedLatents(whole)) : whole.map((value) => roundTo(cacheDType, value))
           return attentionCheck({
             what: `out of head ${h}, sequence ${b}`,
             q: joined(readPart(qNope, row), readPart(qPe, row), kvLoraRank, qkRopeHeadDim),
-            k: joined(latents, readPart(kPe, rows), kvLoraRank, qkRopeHeadDim),
-            v: latents, headDimVo: kvLoraRank, scale: softmaxScale, actual: readPart(out, row),
-          }, dtype)
+            k, v: k.filter((_, n) => n % width < kvLoraRank), headDimVo: kvLoraRank, scale: softmaxScale, actual: readPart(out, row),
+          }, dtype, cacheDType === 'float8_e4m3' ? dtype : undefined)
         })
       }
       return { run, check }

@@ -1,6 +1,6 @@
 import { ArgumentError } from '../../errors'
 import type { DeviceId } from '../../devices'
-import type { ComputeDType } from '../../tensor/dtype'
+import { computeDTypes, type ComputeDType, type FloatDType } from '../../tensor/dtype'
 import { tripleOf } from '../compare/triple'
 import type { PeerName } from './peers/peer'
 import { type Preset, type PresetName, presets } from '../presets'
@@ -8,7 +8,7 @@ import { type Preset, type PresetName, presets } from '../presets'
 export const benchOps = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'rope', 'norm', 'linear', 'merge', 'append'] as const
 export type BenchOp = (typeof benchOps)[number]
 
-export const computeDTypes = ['float32', 'float16', 'bfloat16'] as const satisfies readonly ComputeDType[]
+export const cacheDTypes = [...computeDTypes, 'float8_e4m3'] as const satisfies readonly FloatDType[]
 
 /** The options of `bench` as commander parsed them. */
 export interface BenchOptions {
@@ -22,6 +22,7 @@ export interface BenchOptions {
   readonly pageSize?: number
   readonly causal: boolean
   readonly dtype: ComputeDType
+  readonly cacheDtype?: FloatDType
   readonly device: string
   readonly threads?: number
   readonly rounds: number
@@ -42,6 +43,8 @@ export interface BenchOptions {
 export interface BenchSettings {
   readonly preset: PresetName
   readonly dtype: ComputeDType
+  /** By default dtype. */
+  readonly cacheDType?: FloatDType
   readonly device: DeviceId
   readonly batch: number
   readonly causal: boolean
@@ -92,7 +95,12 @@ export function settingsOf(options: BenchOptions, device: DeviceId): BenchSettin
     numQoHeads, numKvHeads, headDimQk, headDimVo: options.headDimVo ?? headDimQk, pageSize, mlaPageSize: options.pageSize ?? 64,
     kvLoraRank: latent.kvLoraRank, qkNopeHeadDim: latent.qkNopeHeadDim, qkRopeHeadDim: latent.qkRopeHeadDim, vHeadDim: latent.vHeadDim,
     cold: options.cold ?? false, peakMatmul: options.peakMatmul ?? defaultPeakMatmul, peakCopy: options.peakCopy ?? defaultPeakCopy,
+    ...(options.cacheDtype && { cacheDType: options.cacheDtype }),
   }
+}
+
+export function cacheDTypeOf({ dtype, cacheDType = dtype }: BenchSettings): FloatDType {
+  return cacheDType
 }
 
 const defaultPeakMatmul = 8192

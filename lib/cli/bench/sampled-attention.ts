@@ -14,8 +14,8 @@ export interface SampledQuery {
   readonly actual: ArrayLike<number>
 }
 
-/** Softmax attention of one query in float64; for contexts of any length, so without arrays of weights per feature. */
-export function attentionCheck({ what, q, k, v, headDimVo, scale, actual }: SampledQuery, dtype: DType): Check {
+/** Softmax attention of one query in float64; for contexts of any length, so without arrays of weights per feature. `widened` as attentionBounds has it. */
+export function attentionCheck({ what, q, k, v, headDimVo, scale, actual }: SampledQuery, dtype: DType, widened?: DType): Check {
   const keys = k.length / q.length
   const logits = new Float64Array(keys)
   let [products, max, values] = [0, -Infinity, 0]
@@ -42,5 +42,5 @@ export function attentionCheck({ what, q, k, v, headDimVo, scale, actual }: Samp
     }
   }
   const sizes: Sizes = { products, values, dim: q.length, keys }
-  return { what, actual, expected: expected.map((sum) => sum / total), bound: attentionBounds([sizes], dtype).out }
+  return { what, actual, expected: expected.map((sum) => sum / total), bound: attentionBounds([sizes], dtype, widened).out }
 }

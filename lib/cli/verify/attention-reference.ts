@@ -64,11 +64,13 @@ export function referenceHead(problem: HeadProblem): HeadResult {
  * How far rounding may put a kernel from float64. A logit is a sum of `dim` float32 products: off by 6 √dim ε · Σ |q k|, since errors of
  * random sign grow with the root (Higham and Mary, 2019; six standard deviations), and the exponential turns that into a relative
  * error of each weight; weights and output are rounded to the dtype once each; the sum of `keys` weights and its division add
- * 6 √keys ε. The weights add up to 1, so all of it is relative to the largest value.
+ * 6 √keys ε. The weights add up to 1, so all of it is relative to the largest value. `widened`: keys and values were rounded to this dtype before they
+ * were used, which moves each product and each value by its unit roundoff.
  */
-export function attentionBounds(sizes: readonly Sizes[], dtype: DType): { out: number; lse: number } {
+export function attentionBounds(sizes: readonly Sizes[], dtype: DType, widened?: DType): { readonly out: number; readonly lse: number } {
   const most = (pick: (size: Sizes) => number) => Math.max(...sizes.map(pick))
-  const logit = sumRounding(most((size) => size.dim)) * (1 + most((size) => size.products))
+  const moved = widened === undefined ? 0 : unitRoundoff(widened)
+  const logit = sumRounding(most((size) => size.dim)) * (1 + most((size) => size.products)) + moved * most((size) => size.products)
   const sums = sumRounding(most((size) => size.keys))
-  return { out: most((size) => size.values) * 2 * (unitRoundoff(dtype) + logit + sums), lse: logit + sums * 2 }
+  return { out: most((size) => size.values) * 2 * (unitRoundoff(dtype) + moved + logit + sums), lse: logit + sums * 2 }
 }

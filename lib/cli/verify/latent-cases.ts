@@ -9,11 +9,11 @@ const [rank, rope, group, bytes, largest, pageSize] = [512, 64, 128, 656, 448, 1
 const width = rank + rope
 
 /** What rows [latent | rope key] stand for once they were stored. */
-export function storedLatents(rows: Float64Array): Float64Array {
+export function storedLatents(rows: Float64Array | Float32Array): Float64Array {
   const stored = new Float64Array(rows.length)
   for (let row = 0; row < rows.length; row += width) {
     for (let begin = row; begin < row + rank; begin += group) {
-      const most = rows.subarray(begin, begin + group).reduce((max, x) => Math.max(max, Math.abs(x)), 0)
+      const most = (rows.subarray(begin, begin + group) as Float64Array).reduce((max, x) => Math.max(max, Math.abs(x)), 0)
       const scale = Math.max(roundTo('float32', most / largest), 2 ** -126)
       for (let i = begin; i < begin + group; ++i) stored[i] = roundTo('float8_e4m3', roundTo('float32', (rows[i] ?? NaN) / scale)) * scale
     }
