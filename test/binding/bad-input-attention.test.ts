@@ -30,12 +30,14 @@ const shapeRows: readonly Row[] = [
 ]
 
 const dtypeRows: readonly Row[] = [
-  ['q in int32', [zeros([2, 3, 4, 8], 'int32'), k, v], argumentError('q', 'dtype float32, float16 or bfloat16', 'int32')],
-  ['k in float8_e4m3', [q, zeros([2, 5, 2, 8], 'float8_e4m3'), v], argumentError('k', 'dtype float32, float16 or bfloat16', 'float8_e4m3')],
+  ['q in int32', [zeros([2, 3, 4, 8], 'int32'), k, v], argumentError('q', 'dtype float32, float16, bfloat16 or float8_e4m3', 'int32')],
+  ['k in int32', [q, zeros([2, 5, 2, 8], 'int32'), v], argumentError('k', 'dtype float32, float16, bfloat16 or float8_e4m3', 'int32')],
+  ['k in float8_e4m3 alone', [q, zeros([2, 5, 2, 8], 'float8_e4m3'), v], argumentError('v', 'the dtype of k (float8_e4m3)', 'float32')],
   ['v unlike k', [q, k, zeros([2, 5, 2, 6], 'float16')], argumentError('v', 'the dtype of k (float32)', 'float16')],
 ]
 
-const words = 'options among causal, window, softmaxScale, logitSoftcap, alibiSlopes, sinks, returnLse, out, kvLens'
+const common = 'causal, window, softmaxScale, logitSoftcap, alibiSlopes, sinks, returnLse, out, queryScales, dtype'
+const words = `options among ${common}, keyScales, valueScales, kvLens`
 const optionRows: readonly Row[] = [
   ['no object', withOptions(5 as unknown as object), argumentError('options', 'an options object', '5')],
   ['an array', withOptions([]), argumentError('options', 'an options object', '[]')],
@@ -153,7 +155,7 @@ describe('flashAttentionVarlen refuses', () => {
     ['an object that claims 2^40 integers', withIndptr({ length: 2 ** 40 }, [0, 9]), argumentError('options.qoIndptr', 'at most 16777216 integers', '1099511627776')],
     ['a tensor as indptr', withIndptr(zeros([2], 'int32'), [0, 9]), argumentError('options.qoIndptr', 'an array of integers', 'a Tensor')],
     ['kvLens', withIndptr([0, 6], [0, 9], { kvLens: zeros([1], 'int32') }),
-      argumentError('options', 'options among causal, window, softmaxScale, logitSoftcap, alibiSlopes, sinks, returnLse, out, qoIndptr, kvIndptr', "unknown option 'kvLens'")],
+      argumentError('options', `options among ${common}, keyScales, valueScales, qoIndptr, kvIndptr`, "unknown option 'kvLens'")],
     ['q of rank 4', [q, packed.k, packed.v, { qoIndptr: [0, 2], kvIndptr: [0, 9] }], mismatch('q', 'shape [totalQo, numQoHeads, headDimQk]', '[2, 3, 4, 8]')],
     ['slopes for other sequences', withIndptr([0, 6], [0, 9], { alibiSlopes: zeros([2, 4]) }), mismatch('options.alibiSlopes', 'sequences (axis 0) to be 1', '[2, 4]')],
     ['an out of another shape', withIndptr([0, 6], [0, 9], { out: zeros([6, 4, 8]) }), mismatch('options.out', 'shape [6, 4, 6]', '[6, 4, 8]')],
