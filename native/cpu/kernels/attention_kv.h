@@ -82,12 +82,20 @@ ATTN_INLINE void pack_queries(const AttentionTile& t, float* queries) {
     const HeadRows& q = p.q[part];
     with_operand_dtype(q.dtype, [&](auto* typed) {
       using T = ElementOf<decltype(typed)>;
-      for (int r = 0; r < t.num_rows; ++r) {
-        const std::int64_t row = t.row_begin + r;
-        const std::int64_t head = t.kv_head * static_cast<std::int64_t>(p.group_size) + row % p.group_size;
-        const std::byte* src = q.data + (t.sequence->q_start[part] + row / p.group_size * q.row_stride + head * q.head_stride) * bytes_of(q.dtype);
-        float* dst = queries + r * query_stride(p) + offset;
-        for (std::int64_t d = 0; d < q.dim; d += kLanes) store(dst + d, load_features<T>(src, d, q.dim, q.dim_stride));
+      const std::int64_t stride = query_stride(p), first_head = t.kv_head * static_cast<std::int64_t>(p.group_size);
+      const bool whole = q.dim_stride == 1 && q.dim % kLanes == 0;
+      std::int64_t query = t.row_begin / p.group_size, member = t.row_begin % p.group_size;
+      float* dst = queries + offset;
+      for (int r = 0; r < t.num_rows; ++r, dst += stride) {
+        const std::byte* src = q.data + (t.sequence->q_start[part] + query * q.row_stride + (first_head + member) * q.head_stride) * bytes_of(q.dtype);
+        if (whole) {
+          for (std::int64_t d = 0; d < q.dim; d += kLanes) store(dst + d, load(reinterpret_cast<const T*>(src) + d));
+        } else {
+          for (std::int64_t d = 0; d < q.dim; d += kLanes) store(dst + d, load_features<T>(src, d, q.dim, q.dim_stride));
+        }
+        if (++member < p.group_size) continue;
+        member = 0;
+        ++query;
       }
     });
     offset += q.dim;
@@ -113,14 +121,23 @@ ATTN_INLINE AttentionTile tile_of_head(const AttentionTile& t, int h) {
   return head;
 }
 
-/// An empty state: nothing seen yet.
-ATTN_INLINE void clear_state(const AttentionTile& t) {
-  const std::int64_t stride = accumulator_stride(*t.problem);
+/// Nothing seen yet.
+ATTN_INLINE void clear_sums(const AttentionTile& t) {
   for (int r = 0; r < t.num_rows; ++r) {
     t.max[r] = -__builtin_inff();
     t.sum[r] = 0;
-    for (std::int64_t d = 0; d < stride; d += kLanes) store(t.accumulator + r * stride + d, Vec{});
   }
+}
+
+ATTN_INLINE void clear_accumulator(const AttentionTile& t) {
+  const std::int64_t floats = t.num_rows * accumulator_stride(*t.problem);
+  for (std::int64_t i = 0; i < floats; i += kLanes) store(t.accumulator + i, Vec{});
+}
+
+/// An empty state.
+ATTN_INLINE void clear_state(const AttentionTile& t) {
+  clear_sums(t);
+  clear_accumulator(t);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

@@ -229,10 +229,13 @@ void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, 
 
 void finish_rows(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile,
                  const TileState& state, int first, int end) {
+  const std::int64_t row = tile * work.part.tile_rows + first, stride = accumulator_stride(p);
+  std::int64_t query = row / p.group_size, member = row % p.group_size;
   for (int r = first; r < end; ++r) {
-    const std::int64_t row = tile * work.part.tile_rows + r;
-    finish_row(p, functions, work.span, kv_head * p.group_size + row % p.group_size, row / p.group_size, state.accumulator + r * accumulator_stride(p),
-               state.max[r], state.sum[r]);
+    finish_row(p, functions, work.span, kv_head * p.group_size + member, query, state.accumulator + r * stride, state.max[r], state.sum[r]);
+    if (++member < p.group_size) continue;
+    member = 0;
+    ++query;
   }
 }
 

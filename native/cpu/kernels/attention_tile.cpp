@@ -133,8 +133,9 @@ ATTN_INLINE KeyRange keys_of(const AttentionTile& t, std::int64_t block, KeyRang
   return {max_of(all.begin - block, keys.begin), min_of(all.end - block, keys.end)};
 }
 
-/// The packed block at `block`, whose keys [block_keys) some row sees, for the rows [first, end) of the tile.
-void add_block(const AttentionTile& t, const TileScratch& scratch, std::int64_t block, KeyRange block_keys, int first, int end, bool row_by_row) {
+/// The packed block at `block`, whose keys [block_keys) some row sees, for the rows [first, end) of the tile. `fresh`: nothing was added to them
+/// before, and their accumulators have not been cleared.
+void add_block(const AttentionTile& t, const TileScratch& scratch, std::int64_t block, KeyRange block_keys, int first, int end, bool row_by_row, bool fresh) {
   const AttentionProblem& p = *t.problem;
   const LogitScale scale = logit_scale(p, *t.sequence, t.kv_head);
   const std::int64_t depth = p.head_dim_qk, stride = accumulator_stride(p), q_stride = query_stride(p);
@@ -169,8 +170,8 @@ void add_block(const AttentionTile& t, const TileScratch& scratch, std::int64_t 
     }
     return;
   }
-  gemm_tile<true>(end - first, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols, value_panel,
-                  t.accumulator + first * stride, stride);
+  (fresh ? gemm_tile<false> : gemm_tile<true>)(end - first, p.head_dim_vo, hi - lo, logits + lo, kLogitStride, scratch.values + lo * kGemmCols, kGemmCols,
+                                               value_panel, t.accumulator + first * stride, stride);
 }
 
 }  // namespace
@@ -180,7 +181,7 @@ std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows
 void attention_tile(const AttentionTile& t) {
   const AttentionProblem& p = *t.problem;
   const SequenceSpan& s = *t.sequence;
-  clear_state(t);
+  clear_sums(t);
   const KeyRange keys = tile_keys(t);
   if (keys.begin >= keys.end) return;
 
@@ -191,6 +192,7 @@ void attention_tile(const AttentionTile& t) {
   for (int part = 0; part < p.num_parts; ++part) k[part] = kv_rows(p, s, p.k[part], s.k_start[part], t.kv_head);
   const KvRows v = p.v_in_k ? k[0] : kv_rows(p, s, p.v, s.v_start, t.kv_head);
 
+  bool cleared = false;
   for (std::int64_t block = keys.begin / block_keys * block_keys; block < keys.end; block += block_keys) {
     const std::int64_t lo = max_of(keys.begin - block, 0), hi = min_of(keys.end - block, block_keys);
     const auto row_keys = [&](int r) { return keys_of(t, block, {lo, hi}, (t.row_begin + r) / p.group_size); };
@@ -209,11 +211,15 @@ void attention_tile(const AttentionTile& t) {
     if (!p.v_in_k) poison = pack<false>(v, block, lo, hi, nullptr, 0, 0, scratch.values, value_panel, p.head_dim_vo);
 
     const bool row_by_row = edge && poison != 0;  // NaN compares unequal
+    // Mostly every row sees the first block: its products are written and not added.
+    const bool fresh = !cleared && !row_by_row && row_first == 0 && row_end == t.num_rows;
+    if (!cleared && !fresh) clear_accumulator(t);
+    cleared = true;
     for (int first = row_first; first < row_end; first += kChunkRows) {
       const int end = static_cast<int>(min_of(first + kChunkRows, row_end));
       // Of an edge block only the keys that these rows see: half of a diagonal block is nobody's.
       const KeyRange seen = edge ? KeyRange{row_keys(first).begin, row_keys(end - 1).end} : KeyRange{lo, hi};
-      add_block(t, scratch, block, seen, first, end, row_by_row);
+      add_block(t, scratch, block, seen, first, end, row_by_row, fresh);
     }
   }
   const float natural = logit_scale(p, s, t.kv_head).natural;
@@ -224,6 +230,10 @@ void write_attention_row(const float* values, float factor, int dim, DType dtype
   with_dtype(dtype, [&](auto* typed) {
     using T = ElementOf<decltype(typed)>;
     T* out = reinterpret_cast<T*>(dst);
+    if (dim_stride == 1 && dim % kLanes == 0) {
+      for (std::int64_t d = 0; d < dim; d += kLanes) store(out + d, load(values + d) * factor);
+      return;
+    }
     for (std::int64_t d = 0; d < dim; d += kLanes) {
       const Vec v = load(values + d) * factor;
       if (dim_stride == 1 && d + kLanes <= dim) {

@@ -21,7 +21,7 @@ struct AttentionTile {
   std::int64_t kv_begin, kv_end;  // keys to consider, kv_begin a multiple of kTileKv; each row's own bounds apply on top
   int num_kv_heads;               // 1 on the tiled path
   std::int64_t state_stride;      // floats from one kv head's accumulator, max and sum to the next one's
-  float* accumulator;             // [num_rows, accumulator_stride] Σ exp(logit - max) v, written
+  float* accumulator;             // [num_rows, accumulator_stride] Σ exp(logit - max) v, written; of a row with sum 0 perhaps not
   float* max;                     // [num_rows] natural-log units, -inf where no key was seen; written
   float* sum;                     // [num_rows] Σ exp(logit - max), written; NaN where a visible logit is NaN
   std::byte* scratch;             // this thread's, 64-byte aligned
