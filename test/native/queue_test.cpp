@@ -173,3 +173,86 @@ TEST(queue_counts_a_workspace_while_an_item_uses_it) {
   CHECK_EQUAL(device.memory.use().bytes, 0);
   CHECK_EQUAL(device.memory.use().peak_bytes, 4096);
 }
+
+namespace {
+
+/// A device used from the thread of an event loop.
+struct LoopDevice : Device {
+  std::int32_t put_off = 0;
+
+  std::uint64_t enqueue_small(std::function<void(Execution&)> work, double nanoseconds = 1000) {
+    return queue.enqueue(0, pool.num_threads(), cancel, std::move(work), &put_off, nanoseconds);
+  }
+};
+
+bool comes_true(const std::atomic<bool>& flag) {
+  for (int wait = 0; wait < 100'000 && !flag; ++wait) usleep(100);
+  return flag;
+}
+
+}  // namespace
+
+TEST(queue_puts_small_items_off_until_somebody_waits) {
+  LoopDevice device;
+  std::vector<int> order;
+  pthread_t ran_on{};
+  for (int i = 0; i < 10; ++i) {
+    device.enqueue_small([&, i](Execution&) {
+      order.push_back(i);
+      ran_on = pthread_self();
+    });
+    CHECK_EQUAL(device.put_off, 1);
+  }
+  usleep(2000);
+  CHECK(order.empty());
+  CHECK(device.queue.finish_put_off());
+  CHECK_EQUAL(order.size(), 10u);
+  for (int i = 0; i < 10; ++i) CHECK_EQUAL(order[i], i);
+  CHECK(pthread_equal(ran_on, pthread_self()));
+}
+
+TEST(queue_runs_what_was_put_off_when_it_is_offered_or_has_gathered) {
+  LoopDevice device;
+  std::atomic<bool> offered{false}, gathered{false};
+  device.enqueue_small([&](Execution&) { offered = true; });
+  device.queue.offer();
+  CHECK(comes_true(offered));
+  // A millisecond in all: nobody waits and nobody offers.
+  for (int i = 0; i < 1000; ++i) device.enqueue_small([](Execution&) {});
+  device.enqueue_small([&](Execution&) { gathered = true; }, 1e6);
+  CHECK(comes_true(gathered));
+  device.queue.wait_for(device.queue.last_enqueued());
+}
+
+TEST(queue_keeps_the_order_of_items_that_were_put_off_and_others) {
+  LoopDevice device;
+  std::vector<int> order;
+  for (int i = 0; i < 300; ++i) {
+    const auto work = [&order, i](Execution&) { order.push_back(i); };
+    i % 7 == 3 ? device.enqueue(work) : device.enqueue_small(work, i % 5 * 4000);
+    if (i % 11 == 0) device.queue.finish_put_off();
+    if (i % 23 == 0) device.queue.wait_for(device.queue.last_enqueued());
+  }
+  device.queue.wait_for(device.queue.last_enqueued());
+  CHECK_EQUAL(order.size(), 300u);
+  for (int i = 0; i < 300; ++i) CHECK_EQUAL(order[i], i);
+}
+
+TEST(queue_lets_go_of_what_a_cancelled_owner_put_off) {
+  LoopDevice device;
+  auto held = std::make_shared<int>(0);
+  bool ran = false;
+  device.enqueue_small([held, &ran](Execution&) { ran = true; });
+  device.cancel->store(true);
+  device.queue.wait_for_cancelled(device.cancel);
+  for (int wait = 0; wait < 100'000 && held.use_count() > 1; ++wait) usleep(100);
+  CHECK_EQUAL(held.use_count(), 1);
+  CHECK(!ran);
+}
+
+TEST(queue_reports_the_failure_of_an_item_that_was_put_off) {
+  LoopDevice device;
+  device.enqueue_small([](Execution&) { throw std::runtime_error("put off"); });
+  CHECK(device.queue.finish_put_off());
+  CHECK_EQUAL(device.queue.failure(true), std::string("put off"));
+}

@@ -4,7 +4,7 @@ import { devices } from '../../devices'
 import { spreadOf } from '../compare/spread'
 import { prefillCase } from './attention-cases'
 import { type BenchCase, CaseTensors } from './case'
-import { smallCalls } from './enqueue-ops'
+import { type SmallCall, smallCalls } from './enqueue-ops'
 import type { BenchMachine, CallCosts, Lateness } from './report'
 import type { BenchSettings } from './request'
 import { anyPeakOf, rateOf } from './roofline'
@@ -17,6 +17,8 @@ const enqueueSeconds = 0.5
 const fewestEnqueued = 100
 /** The queue is drained between so many calls: memory of a long queue would be measured otherwise. */
 const drainEvery = 50
+/** Of the prefill behind which ops are enqueued: it computes for longer than the calls in front of a drain take. */
+const otherTokens = 128
 const reads = 300
 const prefillTokens = 2000
 const mostPrefillSeconds = 8
@@ -37,26 +39,39 @@ export async function measureCalls(settings: BenchSettings, machine: Pick<BenchM
   }
 }
 
+/**
+ * With nothing else to do, when the CPU puts small ops off, and while it computes something, when each op is handed to the queue's thread: the work is
+ * in neither.
+ */
 async function enqueueTimes(tensors: CaseTensors, settings: BenchSettings): Promise<Record<string, number>> {
+  const calls = Object.entries(smallCalls(tensors, settings))
   const medians: Record<string, number> = {}
-  for (const [name, call] of Object.entries(smallCalls(tensors, settings))) {
-    const samples: number[] = []
-    const made: (readonly Disposable[])[] = []
-    const middle = now() + enqueueSeconds / 2
-    const end = middle + enqueueSeconds / 2
-    for (let i = 1; i <= warmUp + enqueued && (samples.length < fewestEnqueued || now() < end); ++i) {
-      const began = now()
-      const outs = call()
-      const seconds = now() - began
-      if (i > warmUp || began > middle) samples.push(seconds)
-      made.push(outs)
-      if (i % drainEvery !== 0) continue
-      await devices.synchronize(settings.device)
-      for (const done of made.splice(0).flat()) done[Symbol.dispose]()
-    }
-    medians[name] = spreadOf(samples).median
-  }
+  for (const [name, call] of calls) medians[name] = await enqueueTime(call, settings, () => undefined)
+  if (settings.device !== 'cpu') return medians
+  using other = prefillCase(settings, otherTokens).open()
+  for (const [name, call] of calls) medians[`${name} behind other work`] = await enqueueTime(call, settings, () => { other.run() })
   return medians
+}
+
+async function enqueueTime(call: SmallCall, settings: BenchSettings, before: () => void): Promise<number> {
+  const samples: number[] = []
+  const made: (readonly Disposable[])[] = []
+  const middle = now() + enqueueSeconds / 2
+  const end = middle + enqueueSeconds / 2
+  for (let i = 1; i <= warmUp + enqueued && (samples.length < fewestEnqueued || now() < end); ++i) {
+    if (i % drainEvery === 1) before()
+    const began = now()
+    const outs = call()
+    const seconds = now() - began
+    if (i > warmUp || began > middle) samples.push(seconds)
+    made.push(outs)
+    if (i % drainEvery !== 0) continue
+    await devices.synchronize(settings.device)
+    for (const done of made.splice(0).flat()) done[Symbol.dispose]()
+  }
+  await devices.synchronize(settings.device)
+  for (const done of made.flat()) done[Symbol.dispose]()
+  return spreadOf(samples).median
 }
 
 async function readTime(tensors: CaseTensors): Promise<number> {
