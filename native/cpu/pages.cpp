@@ -13,7 +13,6 @@ constexpr std::int64_t kFewBytes = 32 << 10;
 #define MADV_POPULATE_WRITE 23  // Linux 5.14; older ones refuse it
 #endif
 
-
 }  // namespace
 
 void provide_pages([[maybe_unused]] std::byte* data, [[maybe_unused]] std::int64_t bytes) {

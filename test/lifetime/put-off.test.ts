@@ -51,7 +51,7 @@ it('computes chains of small and large steps in order, the same bits as one by o
       if (step % 20 === 7) flashAttention(large, large, large, { causal: true }).out.dispose()
       await wait(y)
     }
-    return y.read()
+    return await y.read()
   }
   const atOnce = await chain(() => Promise.resolve())
   expectSameBits(await chain((tensor) => tensor.read()), atOnce)
