@@ -6,19 +6,23 @@
 
 namespace vgpu {
 
+void complete_barrier(Block& block, int id) {
+  for (Warp& w : block.warps) {
+    if (w.state != WarpState::kBarrier || w.barrier != id) continue;
+    join(w.clock, block.barriers[id].clock);
+    w.state = WarpState::kReady;
+  }
+  block.barriers[id] = Barrier{};
+  block.cluster->progress++;
+}
+
 void release_barriers(Block& block) {
   u32 threads = 0;
   for (const Warp& w : block.warps) threads += w.state == WarpState::kDone ? 0 : 32;
   for (int id = 0; id < 16; id++) {
-    Barrier& b = block.barriers[id];
+    const Barrier& b = block.barriers[id];
     if (b.arrived == 0 || b.arrived < (b.expected == 0 ? threads : b.expected)) continue;
-    for (Warp& w : block.warps) {
-      if (w.state != WarpState::kBarrier || w.barrier != id) continue;
-      join(w.clock, b.clock);
-      w.state = WarpState::kReady;
-    }
-    b = Barrier{};
-    block.cluster->progress++;
+    complete_barrier(block, id);
   }
 }
 

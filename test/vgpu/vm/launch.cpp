@@ -19,7 +19,7 @@ namespace {
 constexpr u32 kSpinJumps = 1 << 16;      // backward jumps of one split after which another runs
 constexpr u64 kBlockSlice = 1ull << 26;  // warp instructions of a cluster before others run
 constexpr u64 kPatience = 1ull << 20;    // warp instructions without progress after which a copy lands although warps still run: they may spin for it
-constexpr u32 kPolls = 3;                // rounds of polls in vain, with nothing in flight, after which it is a deadlock
+constexpr u32 kPolls = 256;              // rounds of polls in vain, with nothing in flight, after which it is a deadlock
 
 class Runner {
  public:

@@ -291,8 +291,11 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
   if (expected % 32 != 0) report(FindingKind::kBarrier, w, i, lanes, "the thread count is no multiple of 32");
   Barrier& b = w.block->barriers[id];
   if (b.arrived != 0 && b.expected != expected) report(FindingKind::kBarrier, w, i, lanes, "the warps give different thread counts");
+  if (i.kind != 0 && expected == 0) report(FindingKind::kBarrier, w, i, lanes, "bar.arrive without a thread count");
+  if ((b.warps >> w.index & 1) != 0) report(FindingKind::kBarrier, w, i, lanes, "the warp arrives twice at barrier " + std::to_string(id) + " before it is complete");
   b.expected = expected;
   b.arrived += 32;
+  b.warps |= u32{1} << w.index;
   if (b.clock.empty()) b.clock.assign(w.clock.size(), 0);
   sync_lanes(w);
   join(b.clock, w.clock);
@@ -301,6 +304,8 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
     w.state = WarpState::kBarrier;
     w.barrier = static_cast<int>(id);
   }
+  // At once: the next arrival is of the next phase.
+  if (expected != 0 && b.arrived >= expected) complete_barrier(*w.block, static_cast<int>(id));
 }
 
 void warp_barrier(Warp& w, const Instruction& i, u32 lanes) {
@@ -322,7 +327,7 @@ void nothing(Warp&, const Instruction&, u32) {}
 Space space_in(const std::vector<std::string>& parts) {
   for (const auto& part : parts) {
     if (part == "global") return kGlobal;
-    if (part == "shared" || part == "shared::cta") return kShared;
+    if (part == "shared" || part == "shared::cta" || part == "shared::cluster") return kShared;
     if (part == "local") return kLocal;
     if (part == "param") return kParam;
     if (part == "const") return kConst;
@@ -346,6 +351,7 @@ bool decode_memory(Instruction& i, const std::vector<std::string>& parts) {
                                                 "param",
                                                 "const",
                                                 "shared::cta",
+                                                "shared::cluster",
                                                 "nc",
                                                 "ca",
                                                 "cg",
@@ -368,6 +374,7 @@ bool decode_memory(Instruction& i, const std::vector<std::string>& parts) {
                                                 "release",
                                                 "weak",
                                                 "gpu",
+                                                "cluster",
                                                 "cta",
                                                 "sys"};
     for (std::size_t n = 0; n + 1 < parts.size(); n++) {

@@ -125,6 +125,7 @@ struct Warp {
 
 struct Barrier {
   u32 arrived = 0;  // threads
+  u32 warps = 0;    // whose they are
   u32 expected = 0;
   std::vector<u32> clock;
 };
@@ -227,6 +228,8 @@ void check_shared_bounds(Warp& w, const Instruction& i, const Block& block, int 
 /// Who a component is, for reports.
 std::string party(const Cluster& cluster, u32 component);
 void join(std::vector<u32>& clock, const std::vector<u32>& other);
+/// Barrier `id` is complete: wakes the warps that wait at it.
+void complete_barrier(Block& block, int id);
 /// All lanes synchronise: what one knows or has done, all do.
 void sync_lanes(Warp& w);
 /// `lanes` learn `clock`; the others do when the lanes synchronise.
