@@ -137,10 +137,12 @@ suite('asynchronous kernels', () => {
     }
   })
 
-  test.each(['0', '1', '2'])('copies agree with their models, seed %s', (seed) => {
-    const env = { ...process.env, VGPU_CC: '90', VGPU_SEED: seed }
-    const done = spawnSync(join(root, 'build', 'vgpu', 'copies'), { encoding: 'utf8', timeout: 60_000, env })
-    expect(done.stdout + done.stderr).toBe('0 failures\n')
-    expect(done.status).toBe(0)
-  })
+  test.each(['copies', 'mbarriers', 'tensor_maps'].flatMap((program) => ['0', '1', '2'].map((seed) => [program, seed])))(
+    'tests/%s.cpp agrees with its model, seed %s', (program, seed) => {
+      const env = { ...process.env, VGPU_CC: '90', VGPU_SEED: seed }
+      const done = spawnSync(join(root, 'build', 'vgpu', program), { encoding: 'utf8', timeout: 60_000, env })
+      expect(done.stdout + done.stderr).toBe('0 failures\n')
+      expect(done.status).toBe(0)
+    },
+  )
 })

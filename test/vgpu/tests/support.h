@@ -26,7 +26,14 @@ struct Gpu {
     CHECK(cuDevicePrimaryCtxRetain(&context, device));
     CHECK(cuCtxSetCurrent(context));
   }
+  /// With VGPU_TEST_PTX in the environment the text goes to that file, too: what a test runs is what it has tested.
   CUfunction load(const std::string& ptx, const char* name) {
+    if (const char* path = std::getenv("VGPU_TEST_PTX")) {
+      if (std::FILE* file = std::fopen(path, "a")) {
+        std::fputs(ptx.c_str(), file);
+        std::fclose(file);
+      }
+    }
     CUmodule module;
     CUfunction function;
     CHECK(cuModuleLoadData(&module, ptx.c_str()));
