@@ -119,6 +119,17 @@ Handler decode_warp(Instruction& i, const Mods& m) {
       for_lanes(lanes, [&](int l) { target(w, i)[l] = static_cast<u32>(sum); });
     };
   }
+  if (op == "elect" && m.has("sync")) {  // d|p, members: one lane has p, the same one whenever the members are the same; which one, nobody promises
+    return [](Warp& w, const Instruction& i, u32 lanes) {
+      check_members(w, i, lanes, source(w, i, 2));
+      const u64 seed = w.block->launch->seed;
+      const int leader = seed % 2 == 0 ? std::countr_zero(lanes) : 31 - std::countl_zero(lanes);
+      for_lanes(lanes, [&](int l) {
+        target(w, i)[l] = static_cast<u64>(leader);
+        target(w, i, 1)[l] = l == leader;
+      });
+    };
+  }
   if (op == "activemask") {
     return [](Warp& w, const Instruction& i, u32 lanes) { for_lanes(lanes, [&](int l) { target(w, i)[l] = lanes; }); };
   }
