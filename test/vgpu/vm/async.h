@@ -24,10 +24,11 @@ struct AsyncIssue {
   std::shared_ptr<const std::vector<u32>> proxy_fence;
   u32 synced = 0;
   int lane = -1;
+  mutable SharedByte checked{.pending = 1};  // by async_read: a byte with this history is in order; at first one that none has
 };
 /// Later writes of the warp itself come after it.
 inline AsyncIssue issue_async(Warp& w, int lane = -1) {
-  AsyncIssue issue{clock_of(w, lane), w.proxy_fence, w.synced, lane};
+  AsyncIssue issue{clock_of(w, lane), w.proxy_fence, w.synced, lane, {.pending = 1}};
   w.clock[w.component]++;
   return issue;
 }

@@ -89,11 +89,18 @@ bool unordered(const Warp& w, int lane, const SharedByte& byte) {
 }
 
 static_assert(sizeof(SharedByte) == 16);  // no padding
-bool same_history(const SharedByte& x, const SharedByte& y) {
-  std::uint64_t halves[4];
-  std::memcpy(halves, &x, 16);
-  std::memcpy(halves + 2, &y, 16);
-  return ((halves[0] ^ halves[2]) | (halves[1] ^ halves[3])) == 0;
+
+/// Whether `count` bytes have all been written as `one` was, by the same lane at the same time.
+bool same_history(const SharedByte* bytes, u32 count, const SharedByte& one) {
+  u64 halves[2];
+  std::memcpy(halves, &one, 16);
+  u64 differ = 0;
+  for (u32 n = 0; n < count; n++) {
+    u64 other[2];
+    std::memcpy(other, bytes + n, 16);
+    differ |= (halves[0] ^ other[0]) | (halves[1] ^ other[1]);
+  }
+  return differ == 0;
 }
 
 void check_barrier_bytes(Warp& w, const Instruction& i, int lane, const SharedByte& byte, u32 at) {
@@ -220,33 +227,42 @@ void check_async_readers(Warp& w, const Instruction& i, const Block& block, int 
   }
 }
 
+namespace {
+
+void check_async_byte(Warp& w, const Instruction& i, const AsyncIssue& issue, const SharedByte& byte, u32 at) {
+  const Block& block = *w.block;
+  if (byte.pending) report(FindingKind::kPendingCopy, w, i, kAllLanes, "shared + " + hex(at) + ", copied by " + where(*block.launch, *byte.write));
+  check_barrier_bytes(w, i, 0, byte, at);
+  if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, kAllLanes, "shared + " + hex(at));
+  if (byte.writer == w.component + 1 ? byte.write_clock > issue.clock[w.component] : unordered(issue.clock, byte))
+    shared_race(w, i, issue.lane, at, byte, "asynchronous read after write");
+  if (!byte.generic || byte.writer == 0) return;
+  if (issue.lane >= 0 && byte.writer == w.component + 1 && byte.lane != issue.lane && byte.write_clock >= issue.synced) {
+    report(FindingKind::kMissingSyncwarp, w, i, u32{1} << issue.lane,
+           "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
+  }
+  check_proxy_fence(w, i, issue.clock, issue.proxy_fence.get(), byte, at);
+}
+
+}  // namespace
+
 const u8* async_read(Warp& w, const Instruction& i, const AsyncIssue& issue, u32 address, u32 bytes, Swizzle mode, u32 reader) {
   Block& block = *w.block;
   Cluster& cluster = *block.cluster;
   if (address >= block.launch->shared_bytes || bytes > block.launch->shared_bytes - address)
     report(FindingKind::kOutOfBounds, w, i, kAllLanes, "shared + " + hex(address) + ", the block has " + std::to_string(block.launch->shared_bytes) + " bytes");
   if (!block.launch->checks) return &block.shared[address];
-  const bool warp_reads = reader < cluster.num_warps;
-  for (u32 at = address; at < address + bytes; at++) {
-    const SharedByte& byte = block.shadow[at];
-    if (warp_reads && (at % 2 == 0 || at == address)) {
-      u32& read = block.reads[reads_at(block, at, reader)];
-      read = std::max(read, w.clock[reader] + 1);
-    }
-    // Neighbours have mostly been written together: what holds for one holds for the next.
-    if (at != address && same_history(byte, block.shadow[at - 1])) continue;
-    if (byte.pending) report(FindingKind::kPendingCopy, w, i, kAllLanes, "shared + " + hex(at) + ", copied by " + where(*block.launch, *byte.write));
-    check_barrier_bytes(w, i, 0, byte, at);
-    if (!byte.initialised) report(FindingKind::kUninitialisedShared, w, i, kAllLanes, "shared + " + hex(at));
-    if (byte.writer == w.component + 1 ? byte.write_clock > issue.clock[w.component] : unordered(issue.clock, byte))
-      shared_race(w, i, issue.lane, at, byte, "asynchronous read after write");
-    if (byte.generic && byte.writer != 0) {
-      if (issue.lane >= 0 && byte.writer == w.component + 1 && byte.lane != issue.lane && byte.write_clock >= issue.synced) {
-        report(FindingKind::kMissingSyncwarp, w, i, u32{1} << issue.lane,
-               "shared + " + hex(at) + ", written by lane " + std::to_string(byte.lane) + " at " + where(*block.launch, *byte.write));
-      }
-      check_proxy_fence(w, i, issue.clock, issue.proxy_fence.get(), byte, at);
-    }
+  // Most bytes have been written together: what holds for one holds for the others.
+  const SharedByte* const shadow = block.shadow.data();
+  for (u32 at = address; !same_history(shadow + at, address + bytes - at, issue.checked);) {
+    check_async_byte(w, i, issue, shadow[at], at);
+    issue.checked = shadow[at];
+    while (at < address + bytes && same_history(shadow + at, 1, issue.checked)) at++;
+  }
+  for (u32 at = address; at < address + bytes && reader < cluster.num_warps; at++) {
+    if (at % 2 != 0 && at != address) continue;
+    u32& read = block.reads[reads_at(block, at, reader)];
+    read = std::max(read, w.clock[reader] + 1);
   }
   for (u32 at = address / 16; at <= (address + bytes - 1) / 16; at++) {
     const auto found = static_cast<Swizzle>(block.swizzles[at]);
