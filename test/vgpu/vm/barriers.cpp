@@ -45,6 +45,7 @@ void report_deadlock(Cluster& cluster) {
   const Launch& launch = *cluster.launch;
   const auto& code = launch.function->code;
   std::string text;
+  bool waits_for_registers = false;  // for more than the block's pool will ever have
   for (const auto& block : cluster.blocks) {
     if (cluster.blocks.size() > 1) text += "  block " + std::to_string(block->rank) + " of the cluster:\n";
     for (const Warp& w : block->warps) {
@@ -54,6 +55,7 @@ void report_deadlock(Cluster& cluster) {
       } else if (w.state == WarpState::kBarrier) {
         text += "waits at barrier " + std::to_string(w.barrier) + ", " + where(launch, code[w.splits[0].pc - 1]) + "\n";
       } else {
+        for (const Split& split : w.splits) waits_for_registers |= code[split.at].opcode == "setmaxnreg";
         for (const Split& split : w.splits) text += "lanes " + hex(split.lanes) + " wait at " + where(launch, code[split.at]) + "\n";
       }
     }
@@ -67,7 +69,8 @@ void report_deadlock(Cluster& cluster) {
     for (Warp& w : block->warps) {
       if (w.state == WarpState::kDone) continue;
       const u32 at = w.state == WarpState::kBarrier ? w.splits[0].pc - 1 : w.splits[0].at;
-      report(FindingKind::kDeadlock, w, code[at], w.live(), "no warp of the block can go on:\n" + text);
+      const FindingKind kind = waits_for_registers ? FindingKind::kRegisterCount : FindingKind::kDeadlock;
+      report(kind, w, code[at], w.live(), "no warp of the block can go on:\n" + text);
     }
   }
   throw std::runtime_error("a deadlock without a waiting warp");
