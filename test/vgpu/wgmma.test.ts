@@ -21,7 +21,7 @@ const descriptorText = new RegExp(descriptor(1n, 1024n))
 
 const mutants: Mutant[] = [
   { name: 'no wait for the logits', kernel: 'chain', pattern: waitGroup, finding: inFlight },
-  { name: 'no wait for the output', kernel: 'chain', pattern: waitGroup, n: 1, finding: /^(register of wgmma in flight|exit with open wgmma groups)$/ },
+  { name: 'no wait for the output', kernel: 'chain', pattern: waitGroup, n: 1, finding: /^(register of wgmma in flight|exit with open wgmma groups|shared memory race)$/ },
   { name: 'wait_group 1 instead of 0 for the logits', kernel: 'chain', pattern: waitGroup, replacement: 'wgmma.wait_group.sync.aligned 1;', finding: inFlight },
   { name: 'wait_group 1 instead of 0 for the output', kernel: 'chain', pattern: waitGroup, n: 1, replacement: 'wgmma.wait_group.sync.aligned 1;', finding: /^(register of wgmma in flight|exit with open wgmma groups|shared memory race)$/ },
   { name: 'no commit of the logits', kernel: 'chain', pattern: commit, finding: inFlight },

@@ -56,9 +56,17 @@ void setmaxnreg(Warp& w, const Instruction& i, u32 lanes) {
 
 void exit_registers(Warp& w, const Instruction& i, u32 lanes) {
   if ((w.live() & ~lanes) != 0) return;
-  const auto& asked = w.block->warpgroups[static_cast<std::size_t>(w.index) / 4]->register_counts;
-  if (w.products->register_changes < asked.size())
-    report(FindingKind::kRegisterCount, w, i, lanes, "this warp ends without the setmaxnreg that another one of its warpgroup has executed");
+  const auto first = static_cast<std::size_t>(w.index & ~3);
+  for (std::size_t n = first; n < std::min(first + 4, w.block->warps.size()); n++) {
+    const Warp& other = w.block->warps[n];
+    const bool ahead = other.products->register_changes > w.products->register_changes;
+    const bool ended_behind = other.state == WarpState::kDone && other.products->register_changes < w.products->register_changes;
+    if (ahead || ended_behind) {
+      report(FindingKind::kRegisterCount, w, i, lanes,
+             "warp " + std::to_string(ahead ? w.index : other.index) + " ends without a setmaxnreg that warp " + std::to_string(ahead ? other.index : w.index) +
+                 " of its warpgroup has executed");
+    }
+  }
 }
 
 bool decode_setmaxnreg(Instruction& i, const std::vector<std::string>& parts) {
