@@ -1,6 +1,7 @@
 // cuTensorMapEncodeTiled, with the conditions of its documentation (CUDA driver API, "Tensor Map Object Management").
 #include "../vm/tensor_map.h"
 
+#include <cstdio>
 #include <cstring>
 
 #include "state.h"
@@ -29,6 +30,14 @@ const Element* element_of(CUtensorMapDataType type) {
   return nullptr;
 }
 
+/// Refused, and why: a driver says no more than the error, a tool may.
+CUresult refuse(const std::string& why) {
+  std::fprintf(stderr, "vgpu: cuTensorMapEncodeTiled: %s\n", why.c_str());
+  return CUDA_ERROR_INVALID_VALUE;
+}
+
+std::string dimension(const char* what, unsigned d, std::uint64_t value) { return std::string(what) + " " + std::to_string(d) + " is " + std::to_string(value); }
+
 }  // namespace
 
 VGPU_EXPORT cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, const cuuint64_t* dims, const cuuint64_t* strides,
@@ -36,15 +45,16 @@ VGPU_EXPORT cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, c
                                    CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill) {
   const Element* element = element_of(type);
   const auto address = reinterpret_cast<std::uint64_t>(base);
-  const bool pointers = out != nullptr && dims != nullptr && box != nullptr && element_strides != nullptr && (rank < 2 || strides != nullptr);
-  if (!pointers || reinterpret_cast<std::uint64_t>(out) % 64 != 0 || element == nullptr || rank < 1 || rank > 5 || address == 0 || address % 16 != 0) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
-  // What the package has no use for: other interleaves, fill with NaN and swizzles of newer devices are refused.
-  if (interleave != CU_TENSOR_MAP_INTERLEAVE_NONE || fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE || swizzle < CU_TENSOR_MAP_SWIZZLE_NONE ||
-      swizzle > CU_TENSOR_MAP_SWIZZLE_128B || promotion < CU_TENSOR_MAP_L2_PROMOTION_NONE || promotion > CU_TENSOR_MAP_L2_PROMOTION_L2_256B) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
+  if (rank < 1 || rank > 5) return refuse("the rank is " + std::to_string(rank) + ", it may be 1 to 5");
+  if (out == nullptr || dims == nullptr || box == nullptr || element_strides == nullptr || (rank > 1 && strides == nullptr)) return refuse("a pointer is null");
+  if (reinterpret_cast<std::uint64_t>(out) % 64 != 0) return refuse("the map is not 64-byte aligned");
+  if (address == 0 || address % 16 != 0) return refuse("the base address must be a multiple of 16, and not null");
+  // What the package has no use for: other types and interleaves, fill with NaN, swizzles of newer devices.
+  if (element == nullptr) return refuse("the type " + std::to_string(type) + " is not known");
+  if (interleave != CU_TENSOR_MAP_INTERLEAVE_NONE) return refuse("interleaving is not known");
+  if (fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) return refuse("fill with NaN is not known");
+  if (swizzle < CU_TENSOR_MAP_SWIZZLE_NONE || swizzle > CU_TENSOR_MAP_SWIZZLE_128B) return refuse("the swizzle " + std::to_string(swizzle) + " is not known");
+  if (promotion < CU_TENSOR_MAP_L2_PROMOTION_NONE || promotion > CU_TENSOR_MAP_L2_PROMOTION_L2_256B) return refuse("the promotion is not known");
   vgpu::TensorMap map{};
   map.magic = vgpu::kTensorMapMagic;
   map.type = element->as;
@@ -53,23 +63,22 @@ VGPU_EXPORT cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, c
   map.swizzle = static_cast<std::uint8_t>(swizzle);
   map.base = address;
   for (unsigned d = 0; d < rank; d++) {
-    if (dims[d] == 0 || dims[d] > std::uint64_t{1} << 32 || box[d] == 0 || box[d] > 256 || element_strides[d] == 0 || element_strides[d] > 8) {
-      return CUDA_ERROR_INVALID_VALUE;
-    }
+    if (dims[d] == 0 || dims[d] > std::uint64_t{1} << 32) return refuse(dimension("dimension", d, dims[d]) + ", it may be 1 to 2^32");
+    if (box[d] == 0 || box[d] > 256) return refuse(dimension("the box along dimension", d, box[d]) + ", it may be 1 to 256");
+    if (element_strides[d] == 0 || element_strides[d] > 8) return refuse(dimension("the element stride of dimension", d, element_strides[d]) + ", it may be 1 to 8");
     map.last[d] = static_cast<std::uint32_t>(dims[d] - 1);
     map.box[d] = static_cast<std::uint16_t>(box[d]);
     map.element_strides[d] = static_cast<std::uint8_t>(element_strides[d]);
     if (d + 1 == rank) break;
-    if (strides[d] % 16 != 0 || strides[d] == 0 || strides[d] >= std::uint64_t{1} << 40) {
-      return CUDA_ERROR_INVALID_VALUE;
-    }
+    if (strides[d] % 16 != 0 || strides[d] == 0 || strides[d] >= std::uint64_t{1} << 40)
+      return refuse(dimension("the stride of dimension", d + 1, strides[d]) + " bytes, it must be a multiple of 16 below 2^40");
     map.strides[d] = strides[d];
   }
   const unsigned inner = box[0] * element->bytes;
   const unsigned span = 16u << map.swizzle;  // of the swizzle: 32, 64 or 128 bytes
-  if (inner % 16 != 0 || (swizzle != CU_TENSOR_MAP_SWIZZLE_NONE && inner > span)) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
+  if (inner % 16 != 0) return refuse("a row of the box has " + std::to_string(inner) + " bytes, it must be a multiple of 16");
+  if (swizzle != CU_TENSOR_MAP_SWIZZLE_NONE && inner > span)
+    return refuse("a row of the box has " + std::to_string(inner) + " bytes, the swizzle spans " + std::to_string(span));
   map.check = vgpu::checksum(map);
   std::memcpy(out, &map, sizeof map);
   return CUDA_SUCCESS;

@@ -45,7 +45,9 @@ std::map<std::string, Rule> rules(bool kept) {
   const std::string cluster_sync = "barrier.cluster.arrive;\nbarrier.cluster.wait;\n", pair = ".reqnctapercluster 2, 1, 1\n";
   return {
       // A wait that comes too late asks for a parity that means another phase by now.
-      {"late_wait", {arrive + if_kept(sync + wait("%bar", 0)) + arrive + if_kept(sync + wait("%bar", 1)) + arrive + sync + wait("%bar", 0), 32}},
+      {"late_wait",
+       {"@%second bra WAIT;\n" + arrive + if_kept("bar.sync 1, 64;\n") + arrive + if_kept("bar.sync 1, 64;\n") + arrive + "bar.sync 2, 64;\nbra END;\nWAIT:\n" +
+        if_kept(wait("%bar", 0) + "bar.sync 1, 64;\n" + wait("%bar", 1) + "bar.sync 1, 64;\n") + wait("%bar", 0) + "bar.sync 2, 64;\nEND:\n"}},
       {"old_state",
        {"mbarrier.arrive.shared::cta.b64 %state, [%bar];\n" + if_broken(arrive) + "mbarrier.test_wait.shared::cta.b64 %p, [%bar], %state;\n", 1}},
       // One lane has waited; the others have not until the lanes synchronise.

@@ -33,7 +33,7 @@ class Runner {
     cluster.launch = &launch_;
     cluster.num_warps = num_warps * size;
     cluster.num_groups = launch_.function->asynchronous ? (num_warps + 3) / 4 * size : 0;
-    const u32 components = cluster.num_groups == 0 ? cluster.num_warps : cluster.group_component(cluster.num_groups) + kMaxMbarriers;
+    const u32 components = cluster.num_groups == 0 ? cluster.num_warps : cluster.group_component(cluster.num_groups) + 2 * kMaxMbarriers;
     cluster.clock.assign(components, 0);
     cluster.in_flight.clear();
     cluster.progress = cluster.polls = cluster.polled_at = 0;

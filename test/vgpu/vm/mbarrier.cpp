@@ -28,6 +28,7 @@ void settle(Cluster& cluster, Mbarrier& b) {
   b.pending = b.expected;
   cluster.clock[b.component]++;
   b.completed.swap(b.arrivals);
+  b.completed[b.component + 1] = static_cast<u32>(b.phase);
   std::fill(b.arrivals.begin(), b.arrivals.end(), 0);
 }
 
@@ -69,7 +70,7 @@ void init(Warp& w, const Instruction& i, u32 lanes) {
       block.mbarriers.emplace_back();
       place = static_cast<u16>(block.mbarriers.size());
       if (cluster.num_mbarriers == kMaxMbarriers) throw std::runtime_error("the virtual GPU has room for " + std::to_string(kMaxMbarriers) + " mbarriers per cluster");
-      block.mbarriers.back().component = cluster.group_component(cluster.num_groups) + cluster.num_mbarriers++;
+      block.mbarriers.back().component = cluster.group_component(cluster.num_groups) + 2 * cluster.num_mbarriers++;
     } else if (block.mbarriers[place - 1].live) {
       misuse(w, i, l, block.mbarriers[place - 1], "initialised again while in use");
     }
@@ -123,6 +124,8 @@ void arrive(Warp& w, const Instruction& i, u32 lanes) {
     Mbarrier& b = at(w, i, 1, l);
     target(w, i)[l] = b.phase;
     const u32 operand = (i.flags & (kExpect | kCount)) != 0 ? v32(w, i, 2, l) : 1;
+    u32& known = w.clock[b.component + 1];
+    known = std::max(known, static_cast<u32>(b.phase));
     if (last != &b || phase != b.phase) release(w, i, lanes, l, b.arrivals);
     last = &b;
     phase = b.phase;
@@ -151,14 +154,14 @@ void wait(Warp& w, const Instruction& i, u32 lanes) {
     Mbarrier& b = at(w, i, 1, l);
     const u64 operand = source(w, i, 2)[l];
     u64& waited = b.waited[w.component];
-    // The phase that is waited for, as far as it can be known: the one after the last that this warp has waited for, or that one again.
     bool complete;
     if ((i.flags & kParity) != 0) {
       if ((operand & ~u64{1} & 0xffffffff) != 0) misuse(w, i, l, b, "a parity of " + std::to_string(static_cast<u32>(operand)) + ", it may be 0 or 1");
       complete = (b.phase & 1) != (operand & 1);
-      if ((waited & 1) == (operand & 1) && b.phase > waited + 1) {
-        misuse(w, i, l, b, "this warp waits for phase " + std::to_string(waited) + ", more than one phase behind: its parity means another one by now");
-      }
+      // The phase that is meant, as far as it can be told: the next one with this parity after those that this warp has waited for or knows to be over.
+      const u64 next = std::max<u64>(waited, clock_of(w, l)[b.component + 1]);
+      if ((next & 1) == (operand & 1) && b.phase > next + 1)
+        misuse(w, i, l, b, "this warp waits for phase " + std::to_string(next) + ", more than one phase behind: its parity means another one by now");
     } else {
       complete = b.phase > operand;
       if (b.phase > operand + 1) misuse(w, i, l, b, "the state is more than one phase old");

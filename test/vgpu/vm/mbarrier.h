@@ -7,7 +7,7 @@ namespace vgpu {
 
 struct Instruction;
 
-constexpr std::uint32_t kMaxMbarriers = 128;  // of a cluster: as many have a component in its clocks
+constexpr std::uint32_t kMaxMbarriers = 96;  // of a cluster: as many have two components in its clocks
 
 /// A phase is complete when no arrival and no byte of a copy is missing; then the next one begins with the full count.
 struct Mbarrier {
@@ -21,7 +21,7 @@ struct Mbarrier {
   // acquire arrivals of the next phase.
   std::vector<std::uint32_t> arrivals;
   std::vector<std::uint32_t> completed;
-  std::uint32_t component = 0;     // of the copies that it counts
+  std::uint32_t component = 0;     // of the copies that it counts; the next one says how many phases are known to be over
   std::uint32_t initialiser = 0;   // warp
   std::uint32_t init_clock = 0;
   std::uint32_t fence_clock = 0;   // 0: no fence has followed

@@ -162,7 +162,7 @@ struct AsyncCopy {
 /// Blocks that run together and share their clocks; without clusters each block is one.
 ///
 /// The components of a clock: a warp's own events; with asynchronous instructions also each warp's proxy fences, by all of its lanes and by some, the
-/// reads of each warpgroup's wgmma, and for each mbarrier the phases of copies that it has counted.
+/// reads of each warpgroup's wgmma, and for each mbarrier the phases of copies that it has counted, and the phases that are over.
 struct Cluster {
   Launch* launch = nullptr;
   std::vector<std::unique_ptr<Block>> blocks;
