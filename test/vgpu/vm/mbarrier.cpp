@@ -134,6 +134,7 @@ void arrive(Warp& w, const Instruction& i, u32 lanes) {
     if ((i.flags & kExpect) != 0) add_bytes(w, i, l, b, 0);
     if ((i.flags & kDrop) != 0) b.expected -= (i.flags & kExpect) != 0 ? 1 : operand;
     settle(*w.block->cluster, b);
+    known = std::max(known, static_cast<u32>(b.phase));  // whose arrival was the last one, with it that this phase is over
   });
 }
 
