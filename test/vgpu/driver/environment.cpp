@@ -13,7 +13,7 @@ struct Model {
   unsigned shared_per_sm;
 };
 // 75 is there to be refused.
-constexpr Model kModels[] = {{75, 40, 64 << 10}, {80, 108, 164 << 10}, {86, 84, 100 << 10},   {89, 128, 100 << 10},
+constexpr Model kModels[] = {{75, 40, 64 << 10},   {80, 108, 164 << 10},  {86, 84, 100 << 10},  {89, 128, 100 << 10},
                              {90, 132, 228 << 10}, {100, 148, 228 << 10}, {120, 170, 100 << 10}};
 
 const Model& model_of(int capability) {

@@ -90,14 +90,17 @@ CUresult launch(Device& device, const CUlaunchConfig& config, CUfunction handle,
   }
   const bool fixed = function.cluster[0] != 0;
   if (cluster[0] != 0) {
-    const bool whole = cluster[1] != 0 && cluster[2] != 0 && config.gridDimX % cluster[0] == 0 && config.gridDimY % cluster[1] == 0 && config.gridDimZ % cluster[2] == 0;
+    const bool whole =
+        cluster[1] != 0 && cluster[2] != 0 && config.gridDimX % cluster[0] == 0 && config.gridDimY % cluster[1] == 0 && config.gridDimZ % cluster[2] == 0;
     const bool agrees = !fixed || std::equal(cluster, cluster + 3, function.cluster);
     if (environment().capability < 90 || !whole || !agrees || cluster[0] * cluster[1] * cluster[2] > kMostBlocksPerCluster) {
       return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     }
   }
   Request request{
-      kernel, {{config.gridDimX, config.gridDimY, config.gridDimZ}, {config.blockDimX, config.blockDimY, config.blockDimZ}, config.sharedMemBytes, {1, 1, 1}}, {}};
+      kernel,
+      {{config.gridDimX, config.gridDimY, config.gridDimZ}, {config.blockDimX, config.blockDimY, config.blockDimZ}, config.sharedMemBytes, {1, 1, 1}},
+      {}};
   std::copy(cluster, cluster + 3, request.shape.cluster);
   request.params.resize(function.param_bytes);
   for (std::size_t n = 0; n < function.params.size(); n++) {

@@ -16,10 +16,10 @@ struct Element {
   unsigned bytes;
 };
 constexpr Element kElements[] = {
-    {CU_TENSOR_MAP_DATA_TYPE_UINT8, vgpu::TensorType::kU8, 1},       {CU_TENSOR_MAP_DATA_TYPE_UINT16, vgpu::TensorType::kU16, 2},
-    {CU_TENSOR_MAP_DATA_TYPE_UINT32, vgpu::TensorType::kU32, 4},     {CU_TENSOR_MAP_DATA_TYPE_INT32, vgpu::TensorType::kS32, 4},
-    {CU_TENSOR_MAP_DATA_TYPE_UINT64, vgpu::TensorType::kU64, 8},     {CU_TENSOR_MAP_DATA_TYPE_INT64, vgpu::TensorType::kS64, 8},
-    {CU_TENSOR_MAP_DATA_TYPE_FLOAT16, vgpu::TensorType::kF16, 2},    {CU_TENSOR_MAP_DATA_TYPE_FLOAT32, vgpu::TensorType::kF32, 4},
+    {CU_TENSOR_MAP_DATA_TYPE_UINT8, vgpu::TensorType::kU8, 1},      {CU_TENSOR_MAP_DATA_TYPE_UINT16, vgpu::TensorType::kU16, 2},
+    {CU_TENSOR_MAP_DATA_TYPE_UINT32, vgpu::TensorType::kU32, 4},    {CU_TENSOR_MAP_DATA_TYPE_INT32, vgpu::TensorType::kS32, 4},
+    {CU_TENSOR_MAP_DATA_TYPE_UINT64, vgpu::TensorType::kU64, 8},    {CU_TENSOR_MAP_DATA_TYPE_INT64, vgpu::TensorType::kS64, 8},
+    {CU_TENSOR_MAP_DATA_TYPE_FLOAT16, vgpu::TensorType::kF16, 2},   {CU_TENSOR_MAP_DATA_TYPE_FLOAT32, vgpu::TensorType::kF32, 4},
     {CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, vgpu::TensorType::kBf16, 2},
 };
 
@@ -36,7 +36,9 @@ CUresult refuse(const std::string& why) {
   return CUDA_ERROR_INVALID_VALUE;
 }
 
-std::string dimension(const char* what, unsigned d, std::uint64_t value) { return std::string(what) + " " + std::to_string(d) + " is " + std::to_string(value); }
+std::string dimension(const char* what, unsigned d, std::uint64_t value) {
+  return std::string(what) + " " + std::to_string(d) + " is " + std::to_string(value);
+}
 
 }  // namespace
 
@@ -65,7 +67,8 @@ VGPU_EXPORT cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, c
   for (unsigned d = 0; d < rank; d++) {
     if (dims[d] == 0 || dims[d] > std::uint64_t{1} << 32) return refuse(dimension("dimension", d, dims[d]) + ", it may be 1 to 2^32");
     if (box[d] == 0 || box[d] > 256) return refuse(dimension("the box along dimension", d, box[d]) + ", it may be 1 to 256");
-    if (element_strides[d] == 0 || element_strides[d] > 8) return refuse(dimension("the element stride of dimension", d, element_strides[d]) + ", it may be 1 to 8");
+    if (element_strides[d] == 0 || element_strides[d] > 8)
+      return refuse(dimension("the element stride of dimension", d, element_strides[d]) + ", it may be 1 to 8");
     map.last[d] = static_cast<std::uint32_t>(dims[d] - 1);
     map.box[d] = static_cast<std::uint16_t>(box[d]);
     map.element_strides[d] = static_cast<std::uint8_t>(element_strides[d]);

@@ -11,9 +11,7 @@ __device__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>
 __device__ void init(uint64_t* barrier, unsigned count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
 }
-__device__ void arrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
-}
+__device__ void arrive(uint64_t* barrier) { asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory"); }
 __device__ void expect(uint64_t* barrier, unsigned bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
 }
@@ -132,11 +130,10 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(32) pair(
     }
     __syncwarp();
     if (threadIdx.x < 2) {
-      asm volatile(
-          "{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(
-              shared_address(empty)),
-          "r"(threadIdx.x)
-          : "memory");
+      asm volatile("{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(
+                       shared_address(empty)),
+                   "r"(threadIdx.x)
+                   : "memory");
     }
   }
   out[rank * 64 + threadIdx.x] = sums[0];

@@ -235,9 +235,10 @@ void check_bulk(Gpu& gpu) {
   const std::string size = std::to_string(bytes);
   const Bytes in = random_bytes(bytes, 6);
   CUtensorMap nothing{};
-  for (const std::string load : {"cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%box], [%x], " + size + ", [%bar];",
-                                 "cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [%box], [%x], " + size + ", [%bar];",
-                                 "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%box], [%x], " + size + ", [%bar], %policy;"}) {
+  for (const std::string load :
+       {"cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%box], [%x], " + size + ", [%bar];",
+        "cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [%box], [%x], " + size + ", [%bar];",
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%box], [%x], " + size + ", [%bar], %policy;"}) {
     // The first half of `out` is the source, the second the target.
     Bytes both = in;
     both.resize(2 * bytes);

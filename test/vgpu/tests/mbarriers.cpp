@@ -62,8 +62,9 @@ struct Program {
     line(one_of({"mbarrier.init.shared::cta.b64", "mbarrier.init.shared.b64"}), "[%bar], " + std::to_string(count));
   }
   void arrive(unsigned count) {
-    const std::string form = one_of({"mbarrier.arrive.shared::cta.b64", "mbarrier.arrive.release.cta.shared::cta.b64", "mbarrier.arrive.relaxed.cluster.shared::cta.b64",
-                                     "mbarrier.arrive.release.cluster.shared::cluster.b64", "mbarrier.arrive.shared.b64"});
+    const std::string form =
+        one_of({"mbarrier.arrive.shared::cta.b64", "mbarrier.arrive.release.cta.shared::cta.b64", "mbarrier.arrive.relaxed.cluster.shared::cta.b64",
+                "mbarrier.arrive.release.cluster.shared::cluster.b64", "mbarrier.arrive.shared.b64"});
     line(form, "_, [%bar]" + (count == 1 ? "" : ", " + std::to_string(count)));
     model.pending -= count;
     model.settle();
@@ -99,7 +100,9 @@ struct Program {
     const unsigned parity = (model.phase != waited ? model.phase - 1 : random.next()) & 1;
     const std::string bar = one_of({"[%bar]", "[%generic]"});
     const std::string space = bar == "[%bar]" ? ".shared::cta.b64" : ".b64";
-    const std::string form = one_of({"mbarrier.test_wait.parity", "mbarrier.try_wait.parity", "mbarrier.try_wait.parity.acquire.cta", "mbarrier.try_wait.parity.relaxed.cluster"}) + space;
+    const std::string form =
+        one_of({"mbarrier.test_wait.parity", "mbarrier.try_wait.parity", "mbarrier.try_wait.parity.acquire.cta", "mbarrier.try_wait.parity.relaxed.cluster"}) +
+        space;
     line(form, "%p, " + bar + ", " + std::to_string(parity) + (form.find("try") != std::string::npos && random.next() % 2 == 0 ? ", 1000" : ""));
     answer((model.phase & 1) != parity);
     waited = model.phase;
@@ -160,12 +163,14 @@ void order(Gpu& gpu) {
       "%out, %x;\nst.global.u32 [%out], %w4;";
   std::vector<unsigned> swapped(64);
   for (unsigned n = 0; n < 64; n++) swapped[n] = n ^ 32;
-  for (const std::string sync : {"bar.sync 0;", "barrier.sync 3, 64;", "bar.sync 1, 64;", "barrier.sync 5;", "barrier.cta.sync 2, 64;", "barrier.sync.aligned 4, 64;",
-                                 "barrier.cluster.arrive; barrier.cluster.wait;", "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;",
-                                 "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;", "bar.arrive 6, 64; bar.sync 7, 64;"}) {
+  for (const std::string sync :
+       {"bar.sync 0;", "barrier.sync 3, 64;", "bar.sync 1, 64;", "barrier.sync 5;", "barrier.cta.sync 2, 64;", "barrier.sync.aligned 4, 64;",
+        "barrier.cluster.arrive; barrier.cluster.wait;", "barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;",
+        "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;", "bar.arrive 6, 64; bar.sync 7, 64;"}) {
     const bool arrives = sync.find("arrive 6") != std::string::npos;
     // Arriving alone orders nothing: each warp waits at the barrier that the other has only to reach.
-    const std::string text = arrives ? "setp.lt.u32 %p, %w0, 32;\n@%p bar.arrive 6, 64;\n@%p bar.sync 7, 64;\n@!%p barrier.arrive 7, 64;\n@!%p barrier.sync 6, 64;" : sync;
+    const std::string text =
+        arrives ? "setp.lt.u32 %p, %w0, 32;\n@%p bar.arrive 6, 64;\n@%p bar.sync 7, 64;\n@!%p barrier.arrive 7, 64;\n@!%p barrier.sync 6, 64;" : sync;
     compare(sync, run(gpu, module_of(head + text + tail), 1, 64, 64), swapped);
   }
   // Of a cluster of two, each block reads what the other wrote.
@@ -174,7 +179,8 @@ void order(Gpu& gpu) {
       "xor.b32 %w3, %w0, 1;\nmapa.shared::cluster.u32 %w4, %w1, %w3;\nld.shared::cluster.u32 %w5, [%w4];\ngetctarank.shared::cluster.u32 %w6, %w4;\n"
       "cvt.u64.u32 %x, %w1;\ncvta.shared.u64 %x, %x;\nmapa.u64 %x, %x, %w3;\nld.u32 %w7, [%x];\nadd.s32 %w5, %w5, %w7;\nadd.s32 %w6, %w6, 100;\n"
       "barrier.cluster.arrive;\nbarrier.cluster.wait;\nst.shared::cluster.u32 [%w4+4], %w5;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\n"
-      "ld.shared.u32 %w2, [%w1+4];\nshl.b32 %w0, %w0, 3;\ncvt.u64.u32 %x, %w0;\nadd.s64 %out, %out, %x;\nst.global.u32 [%out], %w2;\nst.global.u32 [%out+4], %w6;\n"
+      "ld.shared.u32 %w2, [%w1+4];\nshl.b32 %w0, %w0, 3;\ncvt.u64.u32 %x, %w0;\nadd.s64 %out, %out, %x;\nst.global.u32 [%out], %w2;\nst.global.u32 [%out+4], "
+      "%w6;\n"
       "griddepcontrol.launch_dependents;\ngriddepcontrol.wait;\n"
       "fence.proxy.async;\nfence.proxy.async.global;\nfence.proxy.async.shared::cta;\nfence.proxy.async.shared::cluster;\nfence.mbarrier_init.release.cluster;";
   // Block 0 gets what block 1 read of it, twice, and the other way round.

@@ -25,7 +25,8 @@ bool same(const std::vector<float>& got, const std::vector<float>& expected) {
   return true;
 }
 
-CUtensorMap map_of(CUdeviceptr base, CUtensorMapDataType type, unsigned element, unsigned columns, unsigned rows, unsigned box_rows, CUtensorMapSwizzle swizzle) {
+CUtensorMap map_of(CUdeviceptr base, CUtensorMapDataType type, unsigned element, unsigned columns, unsigned rows, unsigned box_rows,
+                   CUtensorMapSwizzle swizzle) {
   CUtensorMap map{};
   if (without_map) return map;
   const cuuint64_t dims[] = {columns, rows}, strides[] = {cuuint64_t{columns} * element};

@@ -25,7 +25,9 @@ struct Request {
   CUtensorMapSwizzle swizzle = CU_TENSOR_MAP_SWIZZLE_128B;
   CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
   CUtensorMapFloatOOBfill fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
-  CUresult encode() { return cuTensorMapEncodeTiled(map, type, rank, reinterpret_cast<void*>(base), dims, strides, box, steps, interleave, swizzle, promotion, fill); }
+  CUresult encode() {
+    return cuTensorMapEncodeTiled(map, type, rank, reinterpret_cast<void*>(base), dims, strides, box, steps, interleave, swizzle, promotion, fill);
+  }
 };
 
 void encodes(Gpu& gpu) {

@@ -62,7 +62,8 @@ void map_address(Warp& w, const Instruction& i, u32 lanes) {
     const u64 window = i.kind != 0 ? 0 : kSharedWindow;
     const u64 rank = v32(w, i, 2, l);
     if (rank >= w.block->cluster->blocks.size())
-      report(FindingKind::kOutOfBounds, w, i, u32{1} << l, "rank " + std::to_string(rank) + " of a cluster of " + std::to_string(w.block->cluster->blocks.size()));
+      report(FindingKind::kOutOfBounds, w, i, u32{1} << l,
+             "rank " + std::to_string(rank) + " of a cluster of " + std::to_string(w.block->cluster->blocks.size()));
     const u64 offset = (source(w, i, 1)[l] + static_cast<u64>(i.offset) - window) & ((u64{1} << kRankShift) - 1);
     target(w, i)[l] = window + (offset | (rank + 1) << kRankShift);
   });

@@ -133,8 +133,7 @@ void bulk_load(Warp& w, const Instruction& i, u32 lanes) {
     const u32 mask = (i.flags & 1) != 0 ? v32(w, i, 4, l) : u32{1} << block.rank;
     for (auto& target : block.cluster->blocks) {
       if ((mask >> target->rank & 1) == 0) continue;
-      if ((i.flags & 1) == 0 && &counts != &block)
-        report(FindingKind::kMbarrier, w, i, u32{1} << l, "target and mbarrier are in different blocks");
+      if ((i.flags & 1) == 0 && &counts != &block) report(FindingKind::kMbarrier, w, i, u32{1} << l, "target and mbarrier are in different blocks");
       find_mbarrier(w, i, l, *target, barrier, true);
       begin_async_write(w, i, l, *target, to, bytes, Swizzle::kNone);
       auto copy = std::make_unique<BulkLoad>();
@@ -152,7 +151,9 @@ struct PlainStore : BulkStore {
   u32 from, bytes;
   u64 to;
   std::vector<u8> data;
-  void unread() override { report(FindingKind::kOpenBulk, *w, *i, u32{1} << lane, "the thread exits before its shared memory has been read: no cp.async.bulk.wait_group covers it"); }
+  void unread() override {
+    report(FindingKind::kOpenBulk, *w, *i, u32{1} << lane, "the thread exits before its shared memory has been read: no cp.async.bulk.wait_group covers it");
+  }
   void read() override {
     const u8* bytes_read = async_read(*w, *i, issue, from, bytes, Swizzle::kNone, w->component);
     data.assign(bytes_read, bytes_read + bytes);
@@ -178,7 +179,8 @@ void bulk_store(Warp& w, const Instruction& i, u32 lanes) {
     store->bytes = v32(w, i, 2, l);
     if (!aligned16(store->to) || !aligned16(store->from) || !aligned16(store->bytes) || store->bytes == 0)
       report(FindingKind::kMisaligned, w, i, u32{1} << l,
-             "shared + " + hex(store->from) + ", " + describe(*w.block->launch, store->to) + " and " + std::to_string(store->bytes) + " bytes must be multiples of 16");
+             "shared + " + hex(store->from) + ", " + describe(*w.block->launch, store->to) + " and " + std::to_string(store->bytes) +
+                 " bytes must be multiples of 16");
     if (i.kind < 0) bulk_global_poison(w, i, l, store->to, store->bytes);
     Counters& counters = *w.block->launch->counters;
     counters.tma_copies++;
@@ -269,7 +271,8 @@ bool decode_bulk(Instruction& i, const std::vector<std::string>& parts) {
     return operands == 1;
   }
   const u32 policy = has("L2::cache_hint");
-  if (parts[0] == "cp" && has("mbarrier::complete_tx::bytes") && parts.size() > 4 && (parts[3] == "shared::cluster" || parts[3] == "shared::cta") && parts[4] == "global") {
+  if (parts[0] == "cp" && has("mbarrier::complete_tx::bytes") && parts.size() > 4 && (parts[3] == "shared::cluster" || parts[3] == "shared::cta") &&
+      parts[4] == "global") {
     i.flags = has("multicast::cluster");
     i.run = bulk_load;
     return operands == 4u + static_cast<u32>(i.flags) + policy;
@@ -279,7 +282,11 @@ bool decode_bulk(Instruction& i, const std::vector<std::string>& parts) {
     i.kind = -1;
     if (reduces) {
       const std::string& type = parts.back();
-      i.kind = static_cast<int>(type == "f32" ? TensorType::kF32 : type == "f16" ? TensorType::kF16 : type == "bf16" ? TensorType::kBf16 : type == "u64" ? TensorType::kU64 : TensorType::kU32);
+      i.kind = static_cast<int>(type == "f32"    ? TensorType::kF32
+                                : type == "f16"  ? TensorType::kF16
+                                : type == "bf16" ? TensorType::kBf16
+                                : type == "u64"  ? TensorType::kU64
+                                                 : TensorType::kU32);
       if (!has("add") || (i.kind == static_cast<int>(TensorType::kU32) && type != "u32" && type != "s32")) return false;
     }
     i.run = bulk_store;

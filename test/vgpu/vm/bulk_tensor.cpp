@@ -53,7 +53,8 @@ TensorMap read_map(Warp& w, const Instruction& i, int lane, u64 address) {
     std::memcpy(&map, bulk_global_read(w, i, lane, address, sizeof map), sizeof map);
   }
   if (map.magic != kTensorMapMagic || map.check != checksum(map))
-    report(FindingKind::kTensorMap, w, i, u32{1} << lane, "the 128 bytes at " + hex(address) + " were not made by cuTensorMapEncodeTiled, or were changed since");
+    report(FindingKind::kTensorMap, w, i, u32{1} << lane,
+           "the 128 bytes at " + hex(address) + " were not made by cuTensorMapEncodeTiled, or were changed since");
   return map;
 }
 
@@ -62,7 +63,8 @@ Box box_of(Warp& w, const Instruction& i, int lane, int first, u64 offset) {
   Box box;
   box.map = read_map(w, i, lane, source(w, i, first)[lane] + offset);
   if (box.map.rank != i.count)
-    report(FindingKind::kTensorMap, w, i, u32{1} << lane, "the instruction is for " + std::to_string(i.count) + " dimensions, the map has " + std::to_string(box.map.rank));
+    report(FindingKind::kTensorMap, w, i, u32{1} << lane,
+           "the instruction is for " + std::to_string(i.count) + " dimensions, the map has " + std::to_string(box.map.rank));
   box.bytes = box.map.element_bytes;
   for (int d = 0; d < i.count; d++) {
     box.at[d] = get<i32>(source(w, i, first + 1 + d)[lane]);
@@ -74,7 +76,8 @@ Box box_of(Warp& w, const Instruction& i, int lane, int first, u64 offset) {
 }
 
 void check_tile(Warp& w, const Instruction& i, int lane, u32 address) {
-  if (address % 128 != 0) report(FindingKind::kMisaligned, w, i, u32{1} << lane, "shared + " + hex(address) + " is not a multiple of 128, as tensor copies need");
+  if (address % 128 != 0)
+    report(FindingKind::kMisaligned, w, i, u32{1} << lane, "shared + " + hex(address) + " is not a multiple of 128, as tensor copies need");
 }
 
 void count_copy(Warp& w, u32 bytes) {
@@ -97,7 +100,8 @@ struct TensorLoad : AsyncCopy {
       std::fill(row.begin(), row.end(), u8{0});
       if (inside != 0) std::memcpy(&row[before], bulk_global_read(*w, *i, lane, from, inside), inside);
       for (Block* block : blocks) {
-        for (u32 n = 0; n < row.size(); n += 16) std::memcpy(&block->shared[swizzled(to + offset + n, mode)], &row[n], std::min<std::size_t>(16, row.size() - n));
+        for (u32 n = 0; n < row.size(); n += 16)
+          std::memcpy(&block->shared[swizzled(to + offset + n, mode)], &row[n], std::min<std::size_t>(16, row.size() - n));
       }
     });
     for (Block* block : blocks) {
@@ -125,7 +129,8 @@ void tensor_load(Warp& w, const Instruction& i, u32 lanes) {
     if ((i.flags & 1) != 0) {
       mask = v32(w, i, 3 + i.count, l) & 0xffff;
       if (mask == 0 || mask >> cluster.blocks.size() != 0)
-        report(FindingKind::kOutOfBounds, w, i, u32{1} << l, "a mask of " + hex(mask) + ", the cluster has " + std::to_string(cluster.blocks.size()) + " blocks");
+        report(FindingKind::kOutOfBounds, w, i, u32{1} << l,
+               "a mask of " + hex(mask) + ", the cluster has " + std::to_string(cluster.blocks.size()) + " blocks");
     } else if (&counts != &block) {
       report(FindingKind::kMbarrier, w, i, u32{1} << l, "target and mbarrier are in different blocks");
     }
@@ -146,7 +151,9 @@ struct TensorStore : BulkStore {
   u32 from;
   Box box;
   std::vector<u8> data;  // of the box, unswizzled
-  void unread() override { report(FindingKind::kOpenBulk, *w, *i, u32{1} << lane, "the thread exits before its shared memory has been read: no cp.async.bulk.wait_group covers it"); }
+  void unread() override {
+    report(FindingKind::kOpenBulk, *w, *i, u32{1} << lane, "the thread exits before its shared memory has been read: no cp.async.bulk.wait_group covers it");
+  }
   void read() override {
     const auto mode = static_cast<Swizzle>(box.map.swizzle);
     data.resize(box.bytes);

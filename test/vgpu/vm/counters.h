@@ -25,9 +25,9 @@ struct Counters {
   std::uint64_t wgmmas = 0;  // of whole warpgroups
   std::uint64_t wgmma_flops = 0;
   std::uint64_t barriers = 0;
-  std::uint64_t tma_copies = 0;  // bulk copies and tensor copies, in both directions
-  std::uint64_t tma_bytes = 0;   // of whole boxes, as mbarriers count them; what memory moved is among the global bytes
-  std::uint64_t mbarrier_waits = 0;  // that succeeded
+  std::uint64_t tma_copies = 0;                        // bulk copies and tensor copies, in both directions
+  std::uint64_t tma_bytes = 0;                         // of whole boxes, as mbarriers count them; what memory moved is among the global bytes
+  std::uint64_t mbarrier_waits = 0;                    // that succeeded
   std::map<std::string, std::uint64_t> instructions;   // by opcode without modifiers, per warp
   std::map<std::uint64_t, AllocationTraffic> traffic;  // by base address
 };

@@ -16,8 +16,8 @@ constexpr u32 kMostArrivals = (1 << 20) - 1;
 [[noreturn]] void misuse(Warp& w, const Instruction& i, int lane, const Mbarrier& b, const std::string& what) {
   report(FindingKind::kMbarrier, w, i, u32{1} << lane,
          "the mbarrier at shared + " + hex(b.address) + ", initialised at " + where(*w.block->launch, *b.init) + ": " + what + "; phase " +
-             std::to_string(b.phase) + ", " + std::to_string(b.pending) + " of " + std::to_string(b.expected) + " arrivals and " +
-             std::to_string(b.tx_bytes) + " bytes are missing");
+             std::to_string(b.phase) + ", " + std::to_string(b.pending) + " of " + std::to_string(b.expected) + " arrivals and " + std::to_string(b.tx_bytes) +
+             " bytes are missing");
 }
 
 /// Ends the phase if nothing is missing.
@@ -64,12 +64,14 @@ void init(Warp& w, const Instruction& i, u32 lanes) {
     Cluster& cluster = *block.cluster;
     check_shared_bounds(w, i, block, l, address, 8);
     const u32 count = v32(w, i, 1, l);
-    if (count == 0 || count > kMostArrivals) report(FindingKind::kMbarrier, w, i, u32{1} << l, "a count of " + std::to_string(count) + ", it may be 1 to 1048575");
+    if (count == 0 || count > kMostArrivals)
+      report(FindingKind::kMbarrier, w, i, u32{1} << l, "a count of " + std::to_string(count) + ", it may be 1 to 1048575");
     u16& place = block.mbarrier_at[address / 8];
     if (place == 0) {
       block.mbarriers.emplace_back();
       place = static_cast<u16>(block.mbarriers.size());
-      if (cluster.num_mbarriers == kMaxMbarriers) throw std::runtime_error("the virtual GPU has room for " + std::to_string(kMaxMbarriers) + " mbarriers per cluster");
+      if (cluster.num_mbarriers == kMaxMbarriers)
+        throw std::runtime_error("the virtual GPU has room for " + std::to_string(kMaxMbarriers) + " mbarriers per cluster");
       block.mbarriers.back().component = cluster.group_component(cluster.num_groups) + 2 * cluster.num_mbarriers++;
     } else if (block.mbarriers[place - 1].live) {
       misuse(w, i, l, block.mbarriers[place - 1], "initialised again while in use");
@@ -224,9 +226,9 @@ void fence_mbarrier_inits(Warp& w) {
 
 bool decode_mbarrier(Instruction& i, const std::vector<std::string>& parts) {
   const auto has = [&](const char* part) { return std::find(parts.begin() + 1, parts.end(), part) != parts.end(); };
-  static const std::vector<std::string> known = {"mbarrier",     "init",       "inval",    "arrive",  "arrive_drop", "expect_tx",   "complete_tx", "try_wait", "test_wait",
-                                                 "parity",    "acquire",  "release", "relaxed",     "cta",         "cluster",     "shared",   "shared::cta",
-                                                 "shared::cluster", "b64"};
+  static const std::vector<std::string> known = {"mbarrier", "init",      "inval",       "arrive",          "arrive_drop", "expect_tx", "complete_tx",
+                                                 "try_wait", "test_wait", "parity",      "acquire",         "release",     "relaxed",   "cta",
+                                                 "cluster",  "shared",    "shared::cta", "shared::cluster", "b64"};
   for (const std::string& part : parts) {
     if (std::find(known.begin(), known.end(), part) == known.end()) return false;
   }

@@ -21,10 +21,10 @@ struct Mbarrier {
   // acquire arrivals of the next phase.
   std::vector<std::uint32_t> arrivals;
   std::vector<std::uint32_t> completed;
-  std::uint32_t component = 0;     // of the copies that it counts; the next one says how many phases are known to be over
-  std::uint32_t initialiser = 0;   // warp
+  std::uint32_t component = 0;    // of the copies that it counts; the next one says how many phases are known to be over
+  std::uint32_t initialiser = 0;  // warp
   std::uint32_t init_clock = 0;
-  std::uint32_t fence_clock = 0;   // 0: no fence has followed
+  std::uint32_t fence_clock = 0;      // 0: no fence has followed
   std::vector<std::uint64_t> waited;  // per warp of the cluster: phases it has waited for
   const Instruction* init = nullptr;
 };

@@ -292,7 +292,8 @@ void barrier(Warp& w, const Instruction& i, u32 lanes) {
   Barrier& b = w.block->barriers[id];
   if (b.arrived != 0 && b.expected != expected) report(FindingKind::kBarrier, w, i, lanes, "the warps give different thread counts");
   if (i.kind != 0 && expected == 0) report(FindingKind::kBarrier, w, i, lanes, "bar.arrive without a thread count");
-  if ((b.warps >> w.index & 1) != 0) report(FindingKind::kBarrier, w, i, lanes, "the warp arrives twice at barrier " + std::to_string(id) + " before it is complete");
+  if ((b.warps >> w.index & 1) != 0)
+    report(FindingKind::kBarrier, w, i, lanes, "the warp arrives twice at barrier " + std::to_string(id) + " before it is complete");
   b.expected = expected;
   b.arrived += 32;
   b.warps |= u32{1} << w.index;
@@ -343,40 +344,11 @@ bool decode_memory(Instruction& i, const std::vector<std::string>& parts) {
   const std::string& type = parts.back();
   const Space space = space_in(parts);
   if (op == "ld" || op == "st") {
-    static const std::set<std::string> known = {"ld",
-                                                "st",
-                                                "global",
-                                                "shared",
-                                                "local",
-                                                "param",
-                                                "const",
-                                                "shared::cta",
-                                                "shared::cluster",
-                                                "nc",
-                                                "ca",
-                                                "cg",
-                                                "cs",
-                                                "lu",
-                                                "cv",
-                                                "wb",
-                                                "wt",
-                                                "L1::no_allocate",
-                                                "L1::evict_last",
-                                                "L1::evict_first",
-                                                "L2::128B",
-                                                "L2::256B",
-                                                "L2::64B",
-                                                "v2",
-                                                "v4",
-                                                "volatile",
-                                                "relaxed",
-                                                "acquire",
-                                                "release",
-                                                "weak",
-                                                "gpu",
-                                                "cluster",
-                                                "cta",
-                                                "sys"};
+    static const std::set<std::string> known = {
+        "ld",       "st",       "global",  "shared", "local", "param",    "const",   "shared::cta",     "shared::cluster", "nc",
+        "ca",       "cg",       "cs",      "lu",     "cv",    "wb",       "wt",      "L1::no_allocate", "L1::evict_last",  "L1::evict_first",
+        "L2::128B", "L2::256B", "L2::64B", "v2",     "v4",    "volatile", "relaxed", "acquire",         "release",         "weak",
+        "gpu",      "cluster",  "cta",     "sys"};
     for (std::size_t n = 0; n + 1 < parts.size(); n++) {
       if (known.count(parts[n]) == 0) return false;
     }

@@ -244,7 +244,8 @@ class Parser {
     if (const auto at = text.find(".reqnctapercluster"); at != string::npos) {
       std::fill(std::begin(function_->cluster), std::end(function_->cluster), 1u);
       std::uint32_t* axis = function_->cluster;
-      for (const string& number : split(text.substr(at + 18, text.find('\n', at) - at - 18), ',')) *axis++ = static_cast<std::uint32_t>(std::atoi(number.c_str()));
+      for (const string& number : split(text.substr(at + 18, text.find('\n', at) - at - 18), ','))
+        *axis++ = static_cast<std::uint32_t>(std::atoi(number.c_str()));
     }
   }
 

@@ -30,7 +30,7 @@ struct Instruction {
   int kind = 0;              // address space, mode, comparison: whatever the handler needs
   int flags = 0;
   std::vector<std::uint32_t> products;  // numbers of the registers of wgmma that it uses
-  std::string opcode;  // without modifiers
+  std::string opcode;                   // without modifiers
   std::string text;
   int file = 0;
   int line = 0;
@@ -62,8 +62,8 @@ struct Function {
   std::uint32_t min_blocks = 0;  // of a multiprocessor; 0: not said
   std::uint32_t max_registers = 0;
   std::uint32_t product_registers = 0;  // that wgmma uses
-  std::uint32_t cluster[3] = {};  // .reqnctapercluster; 0: the launch says
-  bool asynchronous = false;      // it has mbarriers, bulk copies, wgmma or fences for them
+  std::uint32_t cluster[3] = {};        // .reqnctapercluster; 0: the launch says
+  bool asynchronous = false;            // it has mbarriers, bulk copies, wgmma or fences for them
   const std::map<int, std::string>* files = nullptr;
 };
 

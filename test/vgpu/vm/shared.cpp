@@ -64,9 +64,7 @@ namespace {
              (byte.write == nullptr ? "" : ", last written by " + party(*w.block->cluster, byte.writer - 1u) + " at " + where(*w.block->launch, *byte.write)));
 }
 
-std::size_t reads_at(const Block& block, u32 byte, u32 component) {
-  return static_cast<std::size_t>(byte / 2) * block.cluster->num_warps + component;
-}
+std::size_t reads_at(const Block& block, u32 byte, u32 component) { return static_cast<std::size_t>(byte / 2) * block.cluster->num_warps + component; }
 
 /// Whether the write of a thread was followed by its proxy fence, as `clock` knows.
 bool proxy_fenced(const Cluster& cluster, const std::vector<u32>& clock, const SharedByte& byte) {
@@ -104,7 +102,9 @@ bool same_history(const SharedByte* bytes, u32 count, const SharedByte& one) {
 }
 
 void check_barrier_bytes(Warp& w, const Instruction& i, int lane, const SharedByte& byte, u32 at) {
-  if (byte.barrier) report(FindingKind::kMbarrier, w, i, u32{1} << lane, "shared + " + hex(at) + " belongs to an mbarrier, initialised at " + where(*w.block->launch, *byte.write));
+  if (byte.barrier)
+    report(FindingKind::kMbarrier, w, i, u32{1} << lane,
+           "shared + " + hex(at) + " belongs to an mbarrier, initialised at " + where(*w.block->launch, *byte.write));
 }
 
 }  // namespace
@@ -204,9 +204,7 @@ Block& shared_block(Warp& w, const Instruction& i, int lane, u32& address) {
   return block;
 }
 
-static bool known_by_lane(const Warp& w, int lane, u32 component, u32 clock) {
-  return (w.acquired_lanes >> lane & 1) != 0 && w.acquired[component] >= clock;
-}
+static bool known_by_lane(const Warp& w, int lane, u32 component, u32 clock) { return (w.acquired_lanes >> lane & 1) != 0 && w.acquired[component] >= clock; }
 
 void check_readers(Warp& w, const Instruction& i, const Block& block, int lane, u32 at, u32 except) {
   const u32* const reads = &block.reads[reads_at(block, at, 0)];
@@ -268,8 +266,9 @@ const u8* async_read(Warp& w, const Instruction& i, const AsyncIssue& issue, u32
     const auto found = static_cast<Swizzle>(block.swizzles[at]);
     if (mode != Swizzle::kUnknown && found != Swizzle::kUnknown && found != mode) {
       constexpr const char* kNames[] = {"none", "32 bytes", "64 bytes", "128 bytes"};
-      report(FindingKind::kSwizzle, w, i, kAllLanes,
-             "shared + " + hex(at * 16) + " was laid out with swizzle " + kNames[static_cast<int>(found)] + ", it is read with " + kNames[static_cast<int>(mode)]);
+      report(
+          FindingKind::kSwizzle, w, i, kAllLanes,
+          "shared + " + hex(at * 16) + " was laid out with swizzle " + kNames[static_cast<int>(found)] + ", it is read with " + kNames[static_cast<int>(mode)]);
     }
     if (reader >= cluster.num_warps) block.async_reads[at * cluster.num_groups + (reader - cluster.group_component(0))] = cluster.clock[reader] + 1;
   }

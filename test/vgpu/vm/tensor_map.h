@@ -14,14 +14,14 @@ struct alignas(64) TensorMap {
   TensorType type;
   std::uint8_t rank;
   std::uint8_t element_bytes;
-  std::uint8_t swizzle;              // as Swizzle
+  std::uint8_t swizzle;  // as Swizzle
   std::uint64_t base;
-  std::uint64_t strides[4];          // bytes, of dimensions 1 to 4
-  std::uint32_t last[5];             // elements - 1
-  std::uint16_t box[5];              // elements
+  std::uint64_t strides[4];  // bytes, of dimensions 1 to 4
+  std::uint32_t last[5];     // elements - 1
+  std::uint16_t box[5];      // elements
   std::uint8_t element_strides[5];
   std::uint8_t unused[41];
-  std::uint32_t check;               // of all the words before it
+  std::uint32_t check;  // of all the words before it
 };
 static_assert(sizeof(TensorMap) == 128 && offsetof(TensorMap, check) == 124);
 

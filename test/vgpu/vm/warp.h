@@ -98,11 +98,11 @@ struct Warp {
   // A wait by some lanes: what they alone know until the lanes synchronise.
   std::vector<u32> acquired;
   u32 acquired_lanes = 0;
-  u32 touched = 0;         // lanes that have accessed shared memory since then
-  u32 synced = 1;          // its own clock when its lanes last synchronised: later writes are seen by the lane that made them alone
+  u32 touched = 0;          // lanes that have accessed shared memory since then
+  u32 synced = 1;           // its own clock when its lanes last synchronised: later writes are seen by the lane that made them alone
   std::vector<u32> fenced;  // the clock when a fence released what came before; empty: none has
   std::shared_ptr<const std::vector<u32>> proxy_fence;  // what it knew at its last proxy fence
-  std::vector<std::pair<u32, u32>> partial_fences;  // proxy fences by some lanes: the clock and the lanes
+  std::vector<std::pair<u32, u32>> partial_fences;      // proxy fences by some lanes: the clock and the lanes
   std::vector<PendingCopy> copies;
   std::shared_ptr<WarpProducts> products;  // with asynchronous instructions
   u32 groups[32] = {};
@@ -114,7 +114,7 @@ struct Warp {
   u32 next = 0;
   u32 branch_lanes = 0;
   bool yield = false;
-  bool polled = false;  // in vain
+  bool polled = false;           // in vain
   bool others_may_come = false;  // there are other splits that can still run
   u32 backward = 0;
   u32 cluster_phase = 0;  // in which it arrived at barrier.cluster, + 1
@@ -139,17 +139,17 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<u8> shared;
   std::vector<SharedByte> shadow;
-  std::vector<u32> reads;  // per byte pair and reader (the cluster's warps): the reader's clock + 1
+  std::vector<u32> reads;        // per byte pair and reader (the cluster's warps): the reader's clock + 1
   std::vector<u32> async_reads;  // per 16 bytes and warpgroup of the cluster: as reads
   std::vector<u8> swizzles;      // per 16 bytes: how a copy laid them out
   Barrier barriers[16];
   std::vector<std::shared_ptr<Warpgroup>> warpgroups;
   std::vector<Mbarrier> mbarriers;
   std::vector<u16> mbarrier_at;  // per 8 bytes of shared memory: its place among them + 1
-  u32 epoch = 0;            // releases by membar
-  u32 fenced = 0;           // epochs that a fence has made visible
-  u32 proxy_fenced = 0;     // epochs whose stores a proxy fence has made visible to bulk copies
-  std::map<u32, u32> seen;  // other blocks' epochs known here
+  u32 epoch = 0;                 // releases by membar
+  u32 fenced = 0;                // epochs that a fence has made visible
+  u32 proxy_fenced = 0;          // epochs whose stores a proxy fence has made visible to bulk copies
+  std::map<u32, u32> seen;       // other blocks' epochs known here
   std::mt19937_64 random;
 };
 
@@ -167,12 +167,12 @@ struct Cluster {
   Launch* launch = nullptr;
   std::vector<std::unique_ptr<Block>> blocks;
   u32 num_warps = 0;
-  u32 num_groups = 0;          // warpgroups; 0 without asynchronous instructions
-  u32 num_mbarriers = 0;       // that have a component
-  std::vector<u32> clock;      // of the components that are no warps
-  u64 progress = 0;            // what warps may wait for has happened: polls are worth another try
-  u64 polls = 0;               // rounds of polls in vain
-  u64 polled_at = 0;           // the progress that their last one pretended
+  u32 num_groups = 0;                                 // warpgroups; 0 without asynchronous instructions
+  u32 num_mbarriers = 0;                              // that have a component
+  std::vector<u32> clock;                             // of the components that are no warps
+  u64 progress = 0;                                   // what warps may wait for has happened: polls are worth another try
+  u64 polls = 0;                                      // rounds of polls in vain
+  u64 polled_at = 0;                                  // the progress that their last one pretended
   std::vector<std::unique_ptr<AsyncCopy>> in_flight;  // they land when no warp can go on, in seeded order
   // barrier.cluster: threads that have arrived, phases completed, what was released.
   u32 arrived = 0;
