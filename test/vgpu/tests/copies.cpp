@@ -107,6 +107,22 @@ std::string loading(const Tensor& t, const std::string& load) {
          "add.s32 %n, %n, 512;\nbra.uni LOOP;\nEND:\nret;\n}\n";
 }
 
+/// Block 0 of a cluster of two loads the box for both; each copies its shared memory to its half of `out`.
+std::string multicasting(const Tensor& t, const std::string& load) {
+  std::string ptx = loading(t, "setp.ne.u32 %p, %w, 0;\n@%p bra READY;\nmov.u16 %mask, 3;\n" + load);
+  const auto put = [&](const std::string& before, const std::string& text) { ptx.insert(ptx.find(before), text); };
+  put("setp.ne.u32 %p, %tid, 0;",
+      ".reg .b16 %mask;\nmov.u32 %w, %cluster_ctarank;\nmul.wide.u32 %x, %w, " + std::to_string(t.box_bytes()) + ";\nadd.s64 %out, %out, %x;\n" +
+          "setp.ne.u32 %p, %tid, 0;\n@%p bra SET;\nmbarrier.init.shared::cta.b64 [%bar], 1;\nfence.mbarrier_init.release.cluster;\nSET:\n"
+          "barrier.cluster.arrive;\nbarrier.cluster.wait;\n");
+  const std::string again = "mbarrier.init.shared::cta.b64 [%bar], 1;\nfence.mbarrier_init.release.cluster;\n";
+  ptx.erase(ptx.rfind(again), again.size());
+  put("END:\nret;", "END:\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\n");
+  ptx.erase(ptx.rfind("END:\nret;"), 5);
+  put("{\n.reg .pred", ".explicitcluster\n.reqnctapercluster 2, 1, 1\n");
+  return ptx;
+}
+
 /// Fills the shared memory from `out` and stores the box.
 std::string storing(const Tensor& t, const std::string& store) {
   return kHead + ".visible .entry k(.param .align 64 .b8 map[128], .param .u64 out)\n{\n" + kRegisters +
@@ -136,11 +152,11 @@ Bytes random_bytes(std::uint64_t count, unsigned seed) {
   return out;
 }
 
-void run(Gpu& gpu, const std::string& ptx, CUtensorMap& map, CUdeviceptr out, unsigned shared) {
+void run(Gpu& gpu, const std::string& ptx, CUtensorMap& map, CUdeviceptr out, unsigned shared, unsigned blocks = 1) {
   CUfunction f = gpu.load(ptx, "k");
   void* arguments[] = {&map, &out};
   CHECK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(shared)));
-  CHECK(cuLaunchKernel(f, 1, 1, 1, 128, 1, 1, shared, nullptr, arguments, nullptr));
+  CHECK(cuLaunchKernel(f, blocks, 1, 1, 128, 1, 1, shared, nullptr, arguments, nullptr));
   CHECK(cuCtxSynchronize());
 }
 
@@ -154,6 +170,18 @@ void check_load(Gpu& gpu, const Tensor& t, const std::string& name, const std::s
     for (unsigned b = 0; b < t.element && from >= 0; b++) expected[to + b] = in[static_cast<std::size_t>(from) + b];
   });
   compare(name, gpu.download<u8>(out, t.box_bytes()), expected);
+}
+
+void check_multicast(Gpu& gpu, const Tensor& t, const std::string& name, const std::string& text, const std::string& rest) {
+  const Bytes in = random_bytes(t.bytes(), 1);
+  const CUdeviceptr source = gpu.upload(in), out = gpu.empty(2 * t.box_bytes());
+  CUtensorMap map = encode(t, source);
+  run(gpu, multicasting(t, text + " [%box], [%map, " + coordinates(t) + "], [%bar], %mask" + rest + ";"), map, out, t.box_bytes(), 2);
+  Bytes expected(2 * t.box_bytes());
+  t.each([&](unsigned to, std::int64_t from) {
+    for (unsigned b = 0; b < t.element && from >= 0; b++) expected[to + b] = expected[t.box_bytes() + to + b] = in[static_cast<std::size_t>(from) + b];
+  });
+  compare(name, gpu.download<u8>(out, 2 * t.box_bytes()), expected);
 }
 
 void check_store(Gpu& gpu, const Tensor& t, const std::string& name, const std::string& text, const std::string& rest) {
@@ -250,6 +278,19 @@ void check_bulk(Gpu& gpu) {
     const Bytes got = gpu.download<u8>(out, 2 * bytes);
     compare(load, Bytes(got.begin() + bytes, got.end()), in);
   }
+  {
+    const std::string both = "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%box], [%x], " + size + ", [%bar], %mask;";
+    Bytes all = in;
+    all.resize(3 * bytes);
+    const CUdeviceptr out = gpu.upload(all);
+    std::string ptx = multicasting(t, "ld.param.u64 %x, [out];\n" + both);
+    ptx.replace(ptx.find("prefetch.tensormap [%map];"), 26, "");
+    ptx.replace(ptx.find("COPY:\n"), 6, "COPY:\nadd.s64 %out, %out, " + size + ";\n");
+    run(gpu, ptx, nothing, out, bytes, 2);
+    const Bytes got = gpu.download<u8>(out, 3 * bytes);
+    compare(both, Bytes(got.begin() + bytes, got.begin() + 2 * bytes), in);
+    compare(both, Bytes(got.begin() + 2 * bytes, got.end()), in);
+  }
   for (const std::string store : {"cp.async.bulk.global.shared::cta.bulk_group [%x], [%box], " + size + ";",
                                   "cp.async.bulk.global.shared::cta.bulk_group.L2::cache_hint [%x], [%box], " + size + ", %policy;"}) {
     Bytes both = in;
@@ -302,10 +343,17 @@ int main() {
       check_load(gpu, t, name + "load", load + ".mbarrier::complete_tx::bytes", "");
       check_load(gpu, t, name + "load with .tile", load + ".tile.mbarrier::complete_tx::bytes", "");
       check_load(gpu, t, name + "load with a hint", load + ".tile.mbarrier::complete_tx::bytes.L2::cache_hint", ", %policy");
+      check_load(gpu, t, name + "load with a hint, without .tile", load + ".mbarrier::complete_tx::bytes.L2::cache_hint", ", %policy");
+      check_multicast(gpu, t, name + "multicast", load + ".mbarrier::complete_tx::bytes.multicast::cluster", "");
+      check_multicast(gpu, t, name + "multicast with .tile", load + ".tile.mbarrier::complete_tx::bytes.multicast::cluster", "");
+      check_multicast(gpu, t, name + "multicast with a hint", load + ".tile.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint", ", %policy");
+      check_multicast(gpu, t, name + "multicast with a hint, without .tile", load + ".mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint",
+                      ", %policy");
       check_load(gpu, t, name + "load of a cta", "cp.async.bulk.tensor." + rank + ".shared::cta.global.tile.mbarrier::complete_tx::bytes", "");
       const std::string store = "cp.async.bulk.tensor." + rank + ".global.shared::cta";
       check_store(gpu, t, name + "store", store + ".bulk_group", "");
       check_store(gpu, t, name + "store with .tile", store + ".tile.bulk_group", "");
+      check_store(gpu, t, name + "store with a hint, without .tile", store + ".bulk_group.L2::cache_hint", ", %policy");
       check_store(gpu, t, name + "store with a hint", store + ".tile.bulk_group.L2::cache_hint", ", %policy");
       if (t.type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 || t.type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16)
         check_add(gpu, t, name + "add", "cp.reduce.async.bulk.tensor." + rank + ".global.shared::cta.add.tile.bulk_group");
