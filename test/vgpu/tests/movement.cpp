@@ -27,7 +27,7 @@ struct Case {
 };
 
 std::string module_of(const std::string& text) {
-  return ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 out, .param .align 8 .b8 arg[40])\n{\n"
+  return ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 out, .param .align 16 .b8 arg[40])\n{\n"
          ".reg .b64 %from, %to, %x, %q<4>;\n.reg .b32 %lane, %mine, %next, %w<8>;\n.reg .f32 %f<4>;\n.reg .f64 %d0;\n.reg .b16 %h<4>;\n.reg .pred %p, %s;\n"
          ".shared .align 16 .b8 box[512];\n"
          "ld.param.u64 %from, [in];\nld.param.u64 %to, [out];\ncvta.to.global.u64 %from, %from;\ncvta.to.global.u64 %to, %to;\nmov.u32 %lane, %tid.x;\n"
@@ -84,6 +84,23 @@ std::function<Bytes(const Bytes&)> matrices(std::size_t count, bool transposed) 
   };
 }
 
+/// As matrices(), the other way round, into shared memory that holds the input: what lanes have in `count` registers becomes rows of 16 bytes.
+std::function<Bytes(const Bytes&)> stored(std::size_t count, bool transposed) {
+  return [=](const Bytes& in) {
+    Bytes out = in;
+    for (std::size_t lane = 0; lane < kLanes; lane++) {
+      for (std::size_t m = 0; m < count; m++) {
+        for (std::size_t i = 0; i < 2; i++) {
+          const std::size_t along = lane % 4 * 2 + i, across = lane / 4;
+          const std::size_t row = transposed ? along : across, column = transposed ? across : along;
+          std::memcpy(&out[(8 * m + row) * kWidth + 2 * column], &in[lane * kWidth + 4 * m + 2 * i], 2);
+        }
+      }
+    }
+    return out;
+  };
+}
+
 const std::string kFill = "ld.global.v4.u32 {%w0,%w1,%w2,%w3}, [%from];\nst.shared.v4.u32 [%mine], {%w0,%w1,%w2,%w3};\nbar.sync 0;\n";
 const std::string kStore = "st.global.v4.u32 [%to], {%w0,%w1,%w2,%w3};";
 
@@ -130,7 +147,46 @@ std::vector<Case> cases() {
       {kFill + "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%w0,%w1}, [%mine]; st.global.v2.u32 [%to], {%w0,%w1};", matrices(2, false)},
       {kFill + "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore, matrices(4, false)},
       {kFill + "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore, matrices(4, true)},
-      // between lanes
+      {kFill + "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%w0}, [%mine]; st.global.u32 [%to], %w0;", matrices(1, false)},
+      // stored as matrices and read back by rows: the four matrices are rows 0-7, 8-15, … of 16 bytes
+      {"ld.global.v4.u32 {%w0,%w1,%w2,%w3}, [%from]; stmatrix.sync.aligned.m8n8.x4.shared.b16 [%mine], {%w0,%w1,%w2,%w3}; bar.warp.sync -1; "
+       "ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore,
+       stored(4, false)},
+      {"ld.global.v4.u32 {%w0,%w1,%w2,%w3}, [%from]; stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%mine], {%w0,%w1,%w2,%w3}; bar.warp.sync -1; "
+       "ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore,
+       stored(4, true)},
+      {kFill + "stmatrix.sync.aligned.m8n8.x2.shared.b16 [%mine], {%w0,%w1}; bar.warp.sync -1; ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore,
+       stored(2, false)},
+      {kFill + "stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%mine], {%w0,%w1}; bar.warp.sync -1; ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore,
+       stored(2, true)},
+      {kFill + "stmatrix.sync.aligned.m8n8.x1.shared.b16 [%mine], {%w0}; bar.warp.sync -1; ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%mine]; " + kStore,
+       stored(1, false)},
+      {"ld.global.u32 %w0, [%from]; movmatrix.sync.aligned.m8n8.trans.b16 %w1, %w0; st.global.u32 [%to], %w1;",
+       [](const Bytes& in) {
+         Bytes out(in.size());
+         for (std::size_t lane = 0; lane < kLanes; lane++) {  // row lane / 4, columns 2 (lane % 4) + i of the transposed matrix
+           for (std::size_t i = 0; i < 2; i++) {
+             const std::size_t row = lane % 4 * 2 + i, column = lane / 4;
+             std::memcpy(&out[lane * kWidth + 2 * i], &in[(row * 4 + column / 2) * kWidth + column % 2 * 2], 2);
+           }
+         }
+         return out;
+       }},
+      {kFill + "ld.shared.u8 %h0, [%next+3]; ld.shared.u16 %h1, [%next+6]; st.global.v2.u16 [%to], {%h0,%h1};",
+       [](const Bytes& in) {
+         Bytes out(in.size());
+         for (std::size_t lane = 0; lane < kLanes; lane++) {
+           const std::size_t next = (lane + 1) % kLanes * kWidth;
+           out[lane * kWidth] = in[next + 3];
+           std::memcpy(&out[lane * kWidth + 2], &in[next + 6], 2);
+         }
+         return out;
+       }},
+      {"ld.global.v2.u16 {%h0,%h1}, [%from]; st.global.v2.u16 [%to], {%h0,%h1};", same(4)},
+      // between lanes: one is elected, whichever; all agree who
+      {"elect.sync %w0|%p, -1; setp.eq.u32 %s, %w0, %lane; mov.u32 %w1, 0; @%p mov.u32 %w1, 1; mov.u32 %w2, 0; @%s mov.u32 %w2, 1; sub.s32 %w3, %w1, %w2; "
+       "vote.sync.ballot.b32 %w4, %p, -1; popc.b32 %w5, %w4; add.s32 %w3, %w3, %w5; st.global.u32 [%to], %w3;",
+       word([](auto) { return 1; })},
       {"mul.lo.s32 %w0, %lane, 7; shfl.sync.bfly.b32 %w1|%p, %w0, 5, 31, -1; st.global.u32 [%to], %w1;", word([](auto lane) { return 7 * (lane ^ 5); })},
       {"mul.lo.s32 %w0, %lane, 7; and.b32 %w2, %lane, 24; shfl.sync.idx.b32 %w1|%p, %w0, %w2, 31, -1; st.global.u32 [%to], %w1;",
        word([](auto lane) { return 7 * (lane & 24); })},
@@ -141,6 +197,8 @@ std::vector<Case> cases() {
       {"ld.param.u32 %w0, [arg+8]; st.global.u32 [%to], %w0;", of_parameter(8, 4)},
       {"ld.param.s32 %w0, [arg+8]; st.global.u32 [%to], %w0;", of_parameter(8, 4)},
       {"ld.param.v2.u32 {%w0,%w1}, [arg+8]; st.global.v2.u32 [%to], {%w0,%w1};", of_parameter(8, 8)},
+      {"ld.param.v2.u64 {%q0,%q1}, [arg]; st.global.v2.u64 [%to], {%q0,%q1};", of_parameter(0, 16)},
+      {"ld.param.v4.u32 {%w0,%w1,%w2,%w3}, [arg]; " + kStore, of_parameter(0, 16)},
       {"ld.param.f32 %f0, [arg+20]; st.global.f32 [%to], %f0;", of_parameter(20, 4)},
       {"ld.param.v2.f32 {%f0,%f1}, [arg+24]; st.global.v2.f32 [%to], {%f0,%f1};", of_parameter(24, 8)},
       {"ld.param.u8 %h0, [arg+32]; st.global.u8 [%to], %h0;", of_parameter(32, 1)},

@@ -29,6 +29,42 @@ u64 bits(double v) { return std::bit_cast<u64>(v); }
 i32 s(u64 v) { return static_cast<i32>(static_cast<u32>(v)); }
 u32 w(u64 v) { return static_cast<u32>(v); }
 i64 q(u64 v) { return static_cast<i64>(v); }
+/// A code of an 8-bit float of `mantissa` bits and the bias; infinities and NaNs are for the caller.
+double value8(u32 code, int mantissa, int bias) {
+  const int exponent = static_cast<int>(code >> mantissa & ((128u >> mantissa) - 1)), fraction = static_cast<int>(code & ((1u << mantissa) - 1));
+  const double magnitude = exponent == 0 ? std::ldexp(fraction, 1 - bias - mantissa) : std::ldexp((1 << mantissa) + fraction, exponent - bias - mantissa);
+  return (code & 128) != 0 ? -magnitude : magnitude;
+}
+/// The code nearest to v of those up to `most`, the even one of two.
+u64 nearest8(double v, int mantissa, int bias, u32 most) {
+  if (std::isnan(v)) return 127;
+  const double magnitude = std::min(std::fabs(v), value8(most, mantissa, bias));
+  u32 best = 0;
+  for (u32 code = 1; code <= most; code++) {
+    const double far = std::fabs(magnitude - value8(best, mantissa, bias)), near = std::fabs(magnitude - value8(code, mantissa, bias));
+    if (near < far || (near == far && code % 2 == 0)) best = code;
+  }
+  return best | (std::signbit(v) ? 128 : 0);
+}
+double half(u64 v) {
+  const int e = static_cast<int>(v >> 10 & 31);
+  const double m = static_cast<double>(v & 1023);
+  const double magnitude = e == 31 ? (m != 0 ? NAN : INFINITY) : e == 0 ? std::ldexp(m, -24) : std::ldexp(1024 + m, e - 25);
+  return (v & 0x8000) != 0 ? -magnitude : magnitude;
+}
+u64 e4m3(double v) { return nearest8(v, 3, 7, 126); }
+u64 e5m2(double v) { return nearest8(v, 2, 15, 123); }
+/// The f16 of a code: 8-bit floats are f16s exactly. Every NaN becomes the canonical one.
+u64 half_of(u32 code, int mantissa, int bias) {
+  const u32 rest = code & 127;
+  if (mantissa == 3 ? rest == 127 : rest > 124) return 0x7fff;
+  if (mantissa == 2) return u64{code} << 8;
+  const double v = value8(rest, mantissa, bias);
+  u64 bits = 0;
+  while (half(bits) != v) bits += 0x20;
+  return bits | (code & 128) << 8;
+}
+
 u64 as(i32 v) { return static_cast<u32>(v); }
 
 std::vector<Case> cases() {
@@ -166,6 +202,24 @@ std::vector<Case> cases() {
     const float near = static_cast<float>(s(a));  // towards zero: one step back where rounding went away from it
     return bits(std::fabs(static_cast<double>(near)) > std::fabs(static_cast<double>(s(a))) ? std::nextafter(near, 0.0f) : near);
   });
+  more("min.u32 %ro, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{w(a) < w(b) ? w(a) : w(b)}; });
+  more("cvt.u16.u32 %hb, %rb; mul.wide.u16 %ro, %ha, %hb;", [](u64 a, u64 b, u64) { return (a & 0xffff) * (b & 0xffff); });
+  pred("setp.ne.b32 %p, %ra, %rb;", [](u64 a, u64 b, u64) { return u64{w(a) != w(b)}; });
+  pred("mov.b32 %fa, %ra; mov.b32 %fb, %rb; setp.geu.f32 %p, %fa, %fb;", [](u64 a, u64 b, u64) { return u64{!(f(a) < f(b))}; });
+  // 8-bit floats, in pairs.
+  more("cvt.rn.f16x2.e4m3x2 %ro, %ha;", [](u64 a, u64, u64) { return half_of(a & 255, 3, 7) | half_of(a >> 8 & 255, 3, 7) << 16; });
+  more("cvt.rn.f16x2.e5m2x2 %ro, %ha;", [](u64 a, u64, u64) { return half_of(a & 255, 2, 15) | half_of(a >> 8 & 255, 2, 15) << 16; });
+  more("cvt.rn.satfinite.e4m3x2.f16x2 %ha, %ra; cvt.u32.u16 %ro, %ha;", [](u64 a, u64, u64) { return e4m3(half(a)) | e4m3(half(a >> 16)) << 8; });
+  more("cvt.rn.satfinite.e5m2x2.f16x2 %ha, %ra; cvt.u32.u16 %ro, %ha;", [](u64 a, u64, u64) { return e5m2(half(a)) | e5m2(half(a >> 16)) << 8; });
+  for (const std::string text : {"cvt.rn.satfinite.e4m3x2.f32 %ha, %fa, %fb;", "cvt.rn.satfinite.e5m2x2.f32 %ha, %fa, %fb;"}) {
+    const auto code = text.find("e4m3") != std::string::npos ? e4m3 : e5m2;
+    const std::string around = "mov.b32 %fa, %ra; mov.b32 %fb, %rb; " + text + " cvt.u32.u16 %ro, %ha;";
+    const auto model = [code](u64 a, u64 b, u64) { return code(static_cast<double>(f(b))) | code(static_cast<double>(f(a))) << 8; };
+    more(around.c_str(), model);
+    // Exponents near those of the format instead of all.
+    more(("and.b32 %ra, %ra, 0x87ffffff; add.s32 %ra, %ra, 0x3a000000; and.b32 %rb, %rb, 0x81f80000; add.s32 %rb, %rb, 0x3c000000; " + around).c_str(),
+         [model](u64 a, u64 b, u64 c) { return model((a & 0x87ffffff) + 0x3a000000, (b & 0x81f80000) + 0x3c000000, c); });
+  }
   const auto add = [&](const char* text, std::function<u64(u64, u64, u64)> model, double tolerance = 0) {
     all.push_back({text, std::move(model), true, tolerance});
   };

@@ -99,6 +99,7 @@ std::string kernel_of(const Case& c, u64 a, u64 b, u32 words) {
       "COPY: setp.ge.u32 %p0, %r2, " + std::to_string(words) + "; @%p0 bra COPIED;\n"
       "mul.wide.u32 %q3, %r2, 4; add.s64 %q3, %q0, %q3; ld.global.u32 %r3, [%q3]; shl.b32 %r4, %r2, 2; add.s32 %r4, %r1, %r4; st.shared.u32 [%r4], %r3;\n"
       "add.s32 %r2, %r2, 128; bra COPY;\nCOPIED: fence.proxy.async; bar.sync 0;\n"
+      "setmaxnreg.dec.sync.aligned.u32 168; bar.sync 0; setmaxnreg.inc.sync.aligned.u32 232;\n"
       "mul.wide.u32 %q3, %r0, 16; add.s64 %q3, %q1, %q3; ld.global.v4.u32 {%r5,%r6,%r7,%r8}, [%q3];\n"
       "mul.wide.u32 %q4, %r0, " + std::to_string(half * 4) + "; add.s64 %q4, %q2, %q4;\n";
   for (int i = 0; i < half; i++) text += "ld.global.f32 %f" + std::to_string(i) + ", [%q4+" + std::to_string(4 * i) + "];\n";

@@ -201,15 +201,31 @@ Handler decode_cvt(Instruction& i, const Mods& m) {
       target(w, i)[l] = out;
     });
   }
-  if (from_text == "e4m3x2" && to_text == "f16x2") {
+  const bool to_e4m3 = to_text == "e4m3x2", to_e5m2 = to_text == "e5m2x2";
+  if ((from_text == "e4m3x2" || from_text == "e5m2x2") && to_text == "f16x2") {
+    i.kind = from_text == "e5m2x2";
+    i.flags = m.has("relu");
     return lanes_op([](Warp& w, const Instruction& i, int l) {
-      const u64 a = source(w, i, 1)[l];
-      target(w, i)[l] = float_to_f16(e4m3_to_float(static_cast<u8>(a))) | static_cast<u32>(float_to_f16(e4m3_to_float(static_cast<u8>(a >> 8)))) << 16;
+      u64 out = 0;
+      for (int h = 0; h < 2; h++) {
+        const auto code = static_cast<u8>(source(w, i, 1)[l] >> (8 * h));
+        const auto v = static_cast<double>(i.kind != 0 ? e5m2_to_float(code) : e4m3_to_float(code));
+        out |= static_cast<u64>(to16<false>(i.flags != 0 && v < 0 ? 0 : v)) << (16 * h);
+      }
+      target(w, i)[l] = out;
     });
   }
-  if (from_text == "f32" && to_text == "e4m3x2" && m.has("satfinite")) {
+  if ((from_text == "f32" || from_text == "f16x2") && (to_e4m3 || to_e5m2) && m.has("satfinite")) {
+    i.kind = to_e5m2 | (from_text == "f16x2" ? 2 : 0);
+    i.flags = m.has("relu");
     return lanes_op([](Warp& w, const Instruction& i, int l) {
-      target(w, i)[l] = float_to_e4m3(get<float>(source(w, i, 2)[l])) | static_cast<u32>(float_to_e4m3(get<float>(source(w, i, 1)[l]))) << 8;
+      u64 out = 0;
+      for (int h = 0; h < 2; h++) {  // d, upper, lower; or both in one register
+        auto v = (i.kind & 2) != 0 ? from16<false>(source(w, i, 1)[l] >> (16 * h)) : get<float>(source(w, i, 2 - h)[l]);
+        if (i.flags != 0 && v < 0) v = 0;
+        out |= static_cast<u64>((i.kind & 1) != 0 ? float_to_e5m2(v) : float_to_e4m3(v)) << (8 * h);
+      }
+      target(w, i)[l] = out;
     });
   }
   Type to, from;

@@ -1,5 +1,6 @@
 // The 16-bit and 8-bit float formats, with the compiler's own _Float16 so that nothing is shared with the package's conversions.
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -27,25 +28,19 @@ inline float e4m3_to_float(std::uint8_t bits) {
   return bits & 128 ? -magnitude : magnitude;
 }
 
-/// .satfinite: beyond 448 it stays 448.
-inline std::uint8_t float_to_e4m3(float value) {
+/// An 8-bit float of `mantissa` bits whose least exponent of a normal number is `least`. .satfinite: beyond `most` it stays `most`.
+inline std::uint8_t float_to_8bits(float value, int mantissa, int least, float most) {
+  if (std::isnan(value)) return 127;
   const std::uint8_t sign = std::signbit(value) ? 128 : 0;
-  const float magnitude = std::fabs(value);
-  if (std::isnan(value)) {
-    return 127;
-  }
-  if (magnitude >= 448) {
-    return sign | 126;
-  }
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  const int unit = std::max(exponent - 4, -9);  // the last mantissa bit's power
-  const float rounded = std::ldexp(std::nearbyint(std::ldexp(magnitude, -unit)), unit);
-  std::uint8_t best = 0;
-  while (best < 126 && e4m3_to_float(best) < rounded) {
-    best++;
-  }
-  return sign | best;
+  const float magnitude = std::min(std::fabs(value), most);
+  int exponent = least;
+  if (magnitude >= std::ldexp(1.0f, least)) exponent = std::ilogb(magnitude);
+  // In units of the last mantissa bit; one more unit than fits is the next exponent's first code, which follows.
+  const auto units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, mantissa - exponent)));
+  return static_cast<std::uint8_t>(sign | (((exponent - least) << mantissa) + units));
 }
+inline std::uint8_t float_to_e4m3(float value) { return float_to_8bits(value, 3, -6, 448); }
+inline std::uint8_t float_to_e5m2(float value) { return float_to_8bits(value, 2, -14, 57344); }
+inline float e5m2_to_float(std::uint8_t bits) { return f16_to_float(static_cast<std::uint16_t>(bits << 8)); }
 
 }  // namespace vgpu
