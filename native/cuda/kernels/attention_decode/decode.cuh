@@ -84,6 +84,7 @@ class DecodeConsumer {
   __device__ void store() {
     softmax_.finish();
     const std::int64_t first = task_.state_row();
+    const float value_scale = sizeof(KV) == 1 ? head_scale(p_.v_scales, task_.span.index, task_.kv_head) : 1;
 #pragma unroll
     for (int r = 0; r < kTile.rows / 4; ++r) {
       const int row = softmax_.row(r);
@@ -91,8 +92,7 @@ class DecodeConsumer {
       const float max = softmax_.max[r], sum = softmax_.sum[r];
       if (warp_ == 0 && lane_ < 4) task_.params.lses[first + row] = sum == 0 ? kNegInf : (max == kNegInf ? 0 : max) + log2f(sum);
       if (sum == 0) continue;
-      float scale = 1 / sum;
-      if constexpr (sizeof(KV) == 1) scale *= head_scale(p_.v_scales, task_.span.index, task_.kv_head);
+      const float scale = value_scale / sum;
       float* out = task_.params.outs + (first + row) * p_.head_dim_vo;
 #pragma unroll
       for (int m = 0; m < Products::kFeatureTiles; ++m) {

@@ -148,9 +148,8 @@ struct DecodeSoftmax {
     }
   }
 
-  /// After the last tile: the whole sums, in every lane. Holds two barriers.
+  /// After the last tile, whose second barrier came after the last reads of the maxima: the whole sums, in every lane.
   __device__ void finish() {
-    sync_consumers();  // nobody reads the last maxima any more
 #pragma unroll
     for (int n = 0; n < kRows / 8; ++n) {
       float2 total = {sum[2 * n], sum[2 * n + 1]};

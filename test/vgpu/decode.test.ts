@@ -1,0 +1,96 @@
+// Decoding for compute capability 9.0 on the virtual GPU: each byte of keys and values leaves memory once for all heads of its group and all queries, no
+// bank conflicts, and edits that break the kernels are found.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { registerFile } from '../support/child'
+import { type LaunchReport, readReport } from './report'
+import { buildVirtualGpu, findNvcc, root } from './samples'
+
+type CacheDType = 'bfloat16' | 'float8_e4m3'
+
+const folder = mkdtempSync(join(tmpdir(), 'vgpu-decode-'))
+const child = join(__dirname, 'children', 'decode.ts')
+let runs = 0
+
+function run(dtype: CacheDType, queries = 1, env: Record<string, string> = {}): LaunchReport[] | undefined {
+  const report = join(folder, `${++runs}.json`)
+  const done = spawnSync(process.execPath, ['-r', registerFile, child, dtype, String(queries)], {
+    encoding: 'utf8',
+    timeout: 100_000,
+    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
+  })
+  if (done.status !== 0 && env['VGPU_REPLACE'] === undefined) throw new Error(done.stderr)
+  return done.stdout === 'none' ? undefined : readReport(report).filter(({ kernel }) => kernel.startsWith('attention_'))
+}
+
+const toolkit = findNvcc() !== undefined
+if (toolkit) buildVirtualGpu()
+const withCuda = toolkit && run('bfloat16') !== undefined
+if (!withCuda) process.stderr.write('the addon is built without CUDA: its decoding kernels for compute capability 9.0 are not tested\n')
+
+const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attention_decode_bf16_e4m3_d128' }
+
+;(withCuda ? describe : describe.skip)('decoding on compute capability 9.0', () => {
+  // [cache, queries, rows of the tile that holds 4 heads of them]
+  test.each([['bfloat16', 1, 8], ['bfloat16', 4, 16], ['bfloat16', 9, 64], ['float8_e4m3', 1, 8], ['float8_e4m3', 9, 64]] as const)(
+    'of a cache in %s with %d queries: the bytes of keys and values once', (dtype, queries, rows) => {
+      const launches = run(dtype, queries)!
+      expect(launches.map(({ kernel }) => kernel)).toEqual([`${kernels[dtype]}_r${rows}`, 'attention_decode_bf16_combine'])
+      expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
+      const [launch] = launches as [LaunchReport]
+      const kvBytes = (700 + 77) * 4 * 128 * (dtype === 'bfloat16' ? 2 : 1)
+      const kv = launch.traffic.filter(({ uniqueLoadedBytes }) => uniqueLoadedBytes === kvBytes)
+      expect(kv.map(({ loadedBytes }) => loadedBytes)).toEqual([kvBytes, kvBytes])
+      expect(launch.sharedWays).toBe(launch.sharedPhases)
+      for (const { storedBytes, uniqueStoredBytes } of launches.flatMap(({ traffic }) => traffic)) expect(storedBytes).toBe(uniqueStoredBytes)
+      // Tiles of 64 keys for each of 4 kv heads: 11 of 700 keys and 2 of 77, whose two products are 2 · 64 · rows · 128 operations each.
+      expect(launch.wgmmaFlops).toBe(4 * (11 + 2) * 2 * 2 * 64 * rows * 128)
+    })
+
+  const copied = /^(read of pending copy|shared memory race)$/
+  const freed = /^(mbarrier misuse|shared memory race)$/
+  const exchanged = /^(uninitialised shared read|missing syncwarp|shared memory race)$/
+  const finished = /^(register of wgmma in flight|shared memory race)$/
+  const done = 'setp.eq.u32 p, 0, 0'
+  // "n|statement|replacement": the n-th of the kernel that begins so.
+  test.each([
+    ['no wait until the stage of keys is free', `0|mbarrier.try_wait|${done}`, freed],
+    ['no wait until the stage of values is free', `1|mbarrier.try_wait|${done}`, freed],
+    ['no wait for keys', `2|mbarrier.try_wait|${done}`, copied],
+    ['no wait for values', `4|mbarrier.try_wait|${done}`, copied],
+    ['keys are never given back', '0|mbarrier.arrive.shared|', /^deadlock$/],
+    ['values are never given back', '1|mbarrier.arrive.shared|', /^deadlock$/],
+    ['no bytes expected', '0|mbarrier.arrive.expect_tx|', /^deadlock$/],
+    ['no fence after the barriers are made', '0|fence.mbarrier_init|', /^mbarrier misuse$/],
+    ['nobody waits for the barriers to be made', '0|bar.sync|', /^mbarrier misuse$/],
+    ['nobody waits for the queries', '0|barrier.sync|', exchanged],
+    ['nobody waits for the maxima', '1|barrier.sync|', exchanged],
+    ['nobody waits for the probabilities', '4|barrier.sync|', exchanged],
+    ['nobody waits for the sums', '5|barrier.sync|', exchanged],
+    ['queries without a fence', '0|fence.proxy.async|', /^missing proxy fence$/],
+    ['probabilities without a fence', '1|fence.proxy.async|', /^missing proxy fence$/],
+    ['scores without a fence', '0|wgmma.fence|', /^missing wgmma.fence$/],
+    ['outputs without a fence', '1|wgmma.fence|', /^missing wgmma.fence$/],
+    ['no wait for scores', '0|wgmma.wait_group|', finished],
+    ['no wait for outputs', '1|wgmma.wait_group|', finished],
+    ['scores in no group', '0|wgmma.commit_group|', finished],
+    ['outputs in no group', '1|wgmma.commit_group|', finished],
+  ])('%s: is found', (_, edit, finding) => {
+    for (const [dtype, seed] of [['bfloat16', '0'], ['float8_e4m3', '1']] as const) {
+      const kernel = `${kernels[dtype]}_r8`
+      const launches = run(dtype, 1, { VGPU_REPLACE: `${kernel}|${edit}`, VGPU_SEED: seed }) ?? []
+      const broken = launches.find((launch) => launch.finding !== undefined)
+      expect(broken?.kernel).toBe(kernel)
+      expect(broken?.finding).toMatch(finding)
+    }
+  })
+
+  test.each(['bfloat16', 'float8_e4m3'] as const)('%s: other orders of warps, blocks and copies give no finding and the same counts', (dtype) => {
+    const counted = (seed: string) => run(dtype, 2, { VGPU_SEED: seed })!.map((launch) => ({ ...launch, traffic: launch.traffic.map((t) => ({ ...t, address: 0 })) }))
+    const first = counted('0')
+    expect(first.filter(({ finding }) => finding !== undefined)).toEqual([])
+    for (const seed of ['1', '2']) expect(counted(seed).map(({ traffic, globalLoadedBytes }) => ({ traffic, globalLoadedBytes }))).toEqual(first.map(({ traffic, globalLoadedBytes }) => ({ traffic, globalLoadedBytes })))
+  })
+})
