@@ -69,6 +69,7 @@ function latentRows(device: DeviceId): Numbers {
 const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   attention_split_sm80: (device) => attention(device, 'float16'),
   attention_tile_sm80: (device) => attention(device, 'float16'),
+  attention_decode_sm90a: (device) => attention(device, 'float16'),
   attention_prefill_sm90a: (device) => attention(device, 'float16'),
   mla_decode_sm80: (device) => decode(device, 'float16'),
   copy_units_sm80: (device) => random([20, 30], 1, device).transpose(0, 1).contiguous().readSync(),
@@ -137,7 +138,7 @@ describe('the kernel registry', () => {
     expect(runs()).toBeGreaterThan(before)
     // Sums of at most a hundred float32 products of size one, in another order; where two 16-bit kernels differ, each rounds the weights
     // and the result to float16.
-    const rounded = /^(attention_(split|tile|prefill)|mla_decode)_sm(80|90a)$/.test(name)
+    const rounded = /^(attention_(split|tile|decode|prefill)|mla_decode)_sm(80|90a)$/.test(name)
     expect(worstError(actual, expected).error).toBeLessThan(rounded ? 4 * 2 ** -11 : 100 * 2 ** -23)
   })
 
