@@ -69,6 +69,7 @@ void integers(Gpu& gpu) {
   t("mul.hi.s32 %wd, %wa, %wb;", [](u64 a, u64 b, u64) { return W(static_cast<u64>(i64{S(a)} * S(b) >> 32)); });
   t("mul.hi.u32 %wd, %wa, %wb;", [](u64 a, u64 b, u64) { return u64{W(a)} * W(b) >> 32; });
   t("mul.wide.s32 %d, %wa, %wb;", [](u64 a, u64 b, u64) { return static_cast<u64>(i64{S(a)} * S(b)); });
+  t("mul.wide.u16 %wd, %ha, %hb;", [](u64 a, u64 b, u64) { return (a & 0xffff) * (b & 0xffff); });
   t("mad.lo.s32 %wd, %wa, %wb, %wc;", [](u64 a, u64 b, u64 c) { return W(a * b + c); });
   t("mad.wide.u32 %d, %wa, %wb, %c;", [](u64 a, u64 b, u64 c) { return u64{W(a)} * W(b) + c; });
   t("div.u32 %wd, %wa, %wb;", [](u64 a, u64 b, u64) { return u64{W(b) == 0 ? ~0u : W(a) / W(b)}; });
@@ -115,6 +116,7 @@ void floats(Gpu& gpu) {
   t("ex2.approx.f32 %fd, %fa;", [](u64 a, u64, u64) { return B(std::exp2(F(a))); });
   t("copysign.f32 %fd, %fa, %fb;", [](u64 a, u64 b, u64) { return B(std::copysign(F(b), F(a))); });
   t("setp.ge.f32 %p, %fa, %fb;", [](u64 a, u64 b, u64) { return u64{F(a) >= F(b)}; });
+  t("setp.geu.f32 %p, %fa, %fb;", [](u64 a, u64 b, u64) { return u64{!(F(a) < F(b))}; });
   t("cvt.rzi.s32.f32 %wd, %fa;", [](u64 a, u64, u64) { return u64{W(static_cast<u64>(i64{static_cast<i32>(F(a))}))}; });
   t("cvt.sat.f32.f32 %fd, %fa;", [](u64 a, u64, u64) { return B(std::min(std::max(F(a), 0.0f), 1.0f)); });
   t("cvt.rn.bf16x2.f32 %wd, %fa, %fb;", [](u64 a, u64 b, u64) {

@@ -115,6 +115,7 @@ std::vector<Case> cases() {
       {"ld.global.u64 %q0, [%from]; st.global.u64 [%to], %q0;", same(8)},
       {"ld.global.f64 %d0, [%from]; mov.b64 %q0, %d0; st.global.u64 [%to], %q0;", same(8)},
       {"ld.global.v2.u32 {%w0,%w1}, [%from]; st.global.v2.u32 [%to], {%w0,%w1};", same(8)},
+      {"ld.global.v2.u16 {%h0,%h1}, [%from]; st.global.u16 [%to], %h0; st.global.u16 [%to+2], %h1;", same(4)},
       {"ld.global.v4.u32 {%w0,%w1,%w2,%w3}, [%from]; " + kStore, same(16)},
       {"ld.global.v4.u16 {%h0,%h1,%h2,%h3}, [%from]; st.global.v4.u16 [%to], {%h0,%h1,%h2,%h3};", same(8)},
       {"ld.global.v4.f32 {%f0,%f1,%f2,%f3}, [%from]; st.global.v4.f32 [%to], {%f0,%f1,%f2,%f3};", same(16)},
@@ -134,6 +135,8 @@ std::vector<Case> cases() {
        same(16, 1)},
       {kFill + "ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%next]; " + kStore, same(16, 1)},
       {kFill + "ld.shared.v4.f32 {%f0,%f1,%f2,%f3}, [%next]; st.global.v4.f32 [%to], {%f0,%f1,%f2,%f3};", same(16, 1)},
+      {kFill + "ld.shared.u16 %h0, [%next]; st.global.u16 [%to], %h0;", same(2, 1)},
+      {kFill + "ld.shared.u8 %h0, [%next]; st.global.u8 [%to], %h0;", same(1, 1)},
       // copies that land when they are waited for; with 8 bytes asked for, zeros fill the rest
       {"cp.async.cg.shared.global [%mine], [%from], 16; cp.async.commit_group ; cp.async.wait_group 0; bar.sync 0; "
        "ld.shared.v4.u32 {%w0,%w1,%w2,%w3}, [%next]; " +
