@@ -35,6 +35,13 @@ std::int64_t stride_bytes(const TensorMapShape& shape, int axis) {
   return shape.axes[axis].extent <= 1 ? kUnit : shape.axes[axis].stride * static_cast<std::int64_t>(dtype_size(shape.dtype));
 }
 
+/// What L2 fetches at once: no more than a row, beside which may lie what nobody asked for.
+CUtensorMapL2promotion promotion_of(const TensorMapShape& shape) {
+  const std::int64_t row_bytes = shape.axes[0].extent * static_cast<std::int64_t>(dtype_size(shape.dtype));
+  if (row_bytes % 256 == 0) return CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+  return row_bytes % 128 == 0 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B : CU_TENSOR_MAP_L2_PROMOTION_NONE;
+}
+
 }  // namespace
 
 std::optional<std::string> tensor_map_unfit(const TensorMapShape& shape) {
@@ -66,7 +73,7 @@ CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
     CUtensorMap map;
   } result;
   check(driver().cuTensorMapEncodeTiled(&result.map, data_type(shape.dtype), static_cast<cuuint32_t>(shape.rank), const_cast<void*>(shape.data), extents,
-                                        strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_of(shape.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                                        strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle_of(shape.swizzle), promotion_of(shape),
                                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
         "encoding a tensor map");
   return result.map;

@@ -21,13 +21,13 @@ struct DecodeTile {
   constexpr int tile_bytes() const { return boxes() * box_bytes(); }
 
   // Shared memory, in this order: what is swizzled starts at multiples of 1024.
-  constexpr int queries_at() const { return stages * tile_bytes(); }                        // after the ring
-  constexpr int probabilities_at() const { return queries_at() + rows * dim * 2; }          // [dim / 64][rows][64]
-  constexpr int maxima_at() const { return probabilities_at() + rows * kKeys * 2; }         // [rows][kKeys]
-  constexpr int facts_at() const { return maxima_at() + kConsumerWarps * rows * 4; }        // [kConsumerWarps][rows]
-  constexpr int scales_at() const { return facts_at() + rows * 16; }                        // [rows]
-  constexpr int found_at() const { return scales_at() + rows * 4; }                         // [rows]
-  constexpr int barriers_at() const { return found_at() + kConsumerWarps * 4; }             // [kConsumerWarps]
+  constexpr int queries_at() const { return stages * tile_bytes(); }                  // after the ring
+  constexpr int probabilities_at() const { return queries_at() + rows * dim * 2; }    // [dim / 64][rows][64]
+  constexpr int maxima_at() const { return probabilities_at() + rows * kKeys * 2; }   // [rows][kKeys]
+  constexpr int facts_at() const { return maxima_at() + kConsumerWarps * rows * 4; }  // [kConsumerWarps][rows]
+  constexpr int scales_at() const { return facts_at() + rows * 16; }                  // [rows]
+  constexpr int found_at() const { return scales_at() + rows * 4; }                   // [rows]
+  constexpr int barriers_at() const { return found_at() + kConsumerWarps * 4; }       // [kConsumerWarps]
   constexpr int shared_bytes() const { return barriers_at() + 2 * stages * 8; }
 };
 
@@ -42,27 +42,27 @@ struct DecodeLayout {
 // Rings as deep as shared memory allows: two blocks of up to 113 KiB share a multiprocessor, or one of up to 227 KiB has it alone, where two would
 // leave too few registers for the accumulators. Of 256 features 64 rows would not fit one either.
 //   name, features, rows, stages, key bytes, blocks per multiprocessor
-#define ATTN_DECODE_TILES_16(X) \
-  X(d64_r8, 64, 8, 12, 2, 2)    \
-  X(d64_r16, 64, 16, 12, 2, 2)  \
-  X(d64_r64, 64, 64, 11, 2, 2)  \
-  X(d128_r8, 128, 8, 6, 2, 2)   \
-  X(d128_r16, 128, 16, 6, 2, 2) \
+#define ATTN_DECODE_TILES_16(X)  \
+  X(d64_r8, 64, 8, 12, 2, 2)     \
+  X(d64_r16, 64, 16, 12, 2, 2)   \
+  X(d64_r64, 64, 64, 11, 2, 2)   \
+  X(d128_r8, 128, 8, 6, 2, 2)    \
+  X(d128_r16, 128, 16, 6, 2, 2)  \
   X(d128_r64, 128, 64, 12, 2, 1) \
-  X(d256_r8, 256, 8, 6, 2, 1)   \
-  X(d256_r16, 256, 16, 6, 2, 1) \
+  X(d256_r8, 256, 8, 6, 2, 1)    \
+  X(d256_r16, 256, 16, 6, 2, 1)  \
   X(d256_r32, 256, 32, 6, 2, 1)
 
 // Keys and values in e4m3. 64 features take boxes of 128 bytes all the same: half of them is filled with zeros.
-#define ATTN_DECODE_TILES_8(X)       \
-  X(e4m3_d64_r8, 64, 8, 12, 1, 2)    \
-  X(e4m3_d64_r16, 64, 16, 12, 1, 2)  \
-  X(e4m3_d64_r64, 64, 64, 11, 1, 2)  \
-  X(e4m3_d128_r8, 128, 8, 12, 1, 2)  \
+#define ATTN_DECODE_TILES_8(X)        \
+  X(e4m3_d64_r8, 64, 8, 12, 1, 2)     \
+  X(e4m3_d64_r16, 64, 16, 12, 1, 2)   \
+  X(e4m3_d64_r64, 64, 64, 11, 1, 2)   \
+  X(e4m3_d128_r8, 128, 8, 12, 1, 2)   \
   X(e4m3_d128_r16, 128, 16, 12, 1, 2) \
   X(e4m3_d128_r64, 128, 64, 20, 1, 1) \
-  X(e4m3_d256_r8, 256, 8, 6, 1, 2)   \
-  X(e4m3_d256_r16, 256, 16, 6, 1, 2) \
+  X(e4m3_d256_r8, 256, 8, 6, 1, 2)    \
+  X(e4m3_d256_r16, 256, 16, 6, 1, 2)  \
   X(e4m3_d256_r32, 256, 32, 11, 1, 1)
 
 }  // namespace attn::cuda
