@@ -57,8 +57,8 @@ struct DecodeProducer {
       const Place place = seen ? place_of(key) : Place{0, -1};
 #pragma unroll
       for (int box = 0; box < Layout::kBoxes; ++box) {
-        tma_load(stage + box * Layout::kBoxBytes + row * kTile.kBoxRowBytes, map, barrier, box * Layout::kBoxFeatures, static_cast<int>(task.kv_head), place.row,
-                 place.sequence);
+        tma_load(stage + box * Layout::kBoxBytes + row * kTile.kBoxRowBytes, map, barrier, box * Layout::kBoxFeatures, static_cast<int>(task.kv_head),
+                 place.row, place.sequence);
       }
     }
     at.advance();

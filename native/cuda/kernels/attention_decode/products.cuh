@@ -40,8 +40,8 @@ struct Products16 {
     for (int box = 0; box < kTile.dim / 64; ++box) {
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        Product::template ss<false>(s, wgmma_k_major(shared_address(keys) + box * Layout::kBoxBytes + 32 * k), wgmma_k_major(queries + box * kTile.rows * 128 + 32 * k),
-                                    box + k > 0);
+        Product::template ss<false>(s, wgmma_k_major(shared_address(keys) + box * Layout::kBoxBytes + 32 * k),
+                                    wgmma_k_major(queries + box * kTile.rows * 128 + 32 * k), box + k > 0);
       }
     }
     wgmma_commit();
@@ -59,8 +59,8 @@ struct Products16 {
     for (int k = 0; k < kTile.kKeys / 16; ++k) {
 #pragma unroll
       for (int m = 0; m < kFeatureTiles; ++m) {
-        Product::template ss<true>(o[m], wgmma_n_major(shared_address(values) + m * Layout::kBoxBytes + 2048 * k, Layout::kBoxBytes), wgmma_k_major(probabilities + 32 * k),
-                                   true);
+        Product::template ss<true>(o[m], wgmma_n_major(shared_address(values) + m * Layout::kBoxBytes + 2048 * k, Layout::kBoxBytes),
+                                   wgmma_k_major(probabilities + 32 * k), true);
       }
     }
     wgmma_commit();

@@ -3,8 +3,9 @@
 // way into the registers of wgmma's left operand, where the order of features and keys is free and chosen so that no byte has to change lanes:
 //   keys     a lane reads 16 features of its key at once; product k takes the four from 4k on for columns 2t, 2t + 1, 2t + 8 and 2t + 9
 //   values   ldmatrix transposes pairs of features: a register holds features 2g, 2g + 1 of keys 2t and 2t + 1, two bytes each
-// with g = lane / 4, t = lane % 4. Queries lie in the order of the keys' features. Two rounds of conversions a tile and lane, dim / 2 each,
-// hold less than a third of the time that memory needs for the tile at any rate of conversion from 16 a cycle up.
+// with g = lane / 4, t = lane % 4. Queries lie in the order of the keys' features. A lane converts dim / 4 pairs of
+// keys and as many of values a tile: at 16 lanes a cycle, the lowest rate that a multiprocessor has for any conversion, less than half of the time
+// that memory needs for them.
 //
 // Queries are f16 too. Those of bfloat16 are multiplied by a power of two per row, so that the largest is near 2^14: what is lost lies below 2^-38
 // of it. Scales of keys and of rows multiply the scores, those of values the output.

@@ -20,14 +20,14 @@ struct DecodeTile {
   static constexpr int box_bytes() { return kKeys * kBoxRowBytes; }
   constexpr int tile_bytes() const { return boxes() * box_bytes(); }
 
-  // Shared memory, in this order: what is swizzled starts at multiples of 1024.
-  constexpr int queries_at() const { return stages * tile_bytes(); }                  // after the ring
-  constexpr int probabilities_at() const { return queries_at() + rows * dim * 2; }    // [dim / 64][rows][64]
-  constexpr int maxima_at() const { return probabilities_at() + rows * kKeys * 2; }   // [rows][kKeys]
-  constexpr int facts_at() const { return maxima_at() + kConsumerWarps * rows * 4; }  // [kConsumerWarps][rows]
-  constexpr int scales_at() const { return facts_at() + rows * 16; }                  // [rows]
-  constexpr int found_at() const { return scales_at() + rows * 4; }                   // [rows]
-  constexpr int barriers_at() const { return found_at() + kConsumerWarps * 4; }       // [kConsumerWarps]
+  // Shared memory after the ring, in this order: what is swizzled starts at multiples of 1024.
+  constexpr int queries_at() const { return stages * tile_bytes(); }                  // [dim / 64][rows][64], 16 bits
+  constexpr int probabilities_at() const { return queries_at() + rows * dim * 2; }    // [rows][kKeys], 16 bits
+  constexpr int maxima_at() const { return probabilities_at() + rows * kKeys * 2; }   // [kConsumerWarps][rows], at the end their sums
+  constexpr int facts_at() const { return maxima_at() + kConsumerWarps * rows * 4; }  // [rows] RowFacts
+  constexpr int scales_at() const { return facts_at() + rows * 16; }                  // [rows] of scores, where Products::kScaledRows
+  constexpr int found_at() const { return scales_at() + rows * 4; }                   // [kConsumerWarps]
+  constexpr int barriers_at() const { return found_at() + kConsumerWarps * 4; }       // full [stages], empty [stages]
   constexpr int shared_bytes() const { return barriers_at() + 2 * stages * 8; }
 };
 
