@@ -1,7 +1,7 @@
 // Decoding for compute capability 9.0 on the virtual GPU: each byte of keys and values leaves memory once for all heads of its group and all queries, no
 // bank conflicts, and edits that break the kernels are found.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { registerFile } from '../support/child'
@@ -84,6 +84,19 @@ const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attentio
       const broken = launches.find((launch) => launch.finding !== undefined)
       expect(broken?.kernel).toBe(kernel)
       expect(broken?.finding).toMatch(finding)
+    }
+  })
+
+  // On the virtual GPU launches never overlap: that the sum waits for the splits is read off its text.
+  test('the sum over the splits reads nothing before it has waited for them', () => {
+    const ptx = readFileSync(join(root, 'build', 'cmake-js-cuda', 'attention_decode_sm90a.ptx'), 'utf8')
+    const combines = ptx.split('.visible .entry ').filter((entry) => /^attention_decode_b?f16_combine\(/.test(entry))
+    expect(combines).toHaveLength(2)
+    for (const entry of combines) {
+      const [wait, access] = [/griddepcontrol\.wait;/, /\b(?:ld|st)\.(?!param)/].map((pattern) => entry.search(pattern))
+      expect(wait).toBeGreaterThan(0)
+      expect(access).toBeGreaterThan(wait!)
+      expect(entry.slice(0, wait)).not.toMatch(/\bbra\b/)
     }
   })
 
