@@ -14,6 +14,7 @@ __device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
   const Shared shared(dynamic_shared);
   const int warp = uniform_warp(), lane = threadIdx.x % 32;
   if (threadIdx.x == 0) shared.init_barriers();
+  shared.clear_rows_from(params.queries * params.problem.group_size);
   __syncthreads();
   // The launch gives 168 (with three consumers 128) registers to each: what the producer leaves is for the consumers.
   if (warp < 4) {

@@ -1,7 +1,7 @@
 #pragma once
 // The warps beside the producer. A product with wgmma adds every key to every row: a value that is infinite or NaN would reach rows that do not
 // see it, as 0 · NaN. Where a step hides keys from rows, its values that are not finite become 0 in shared memory before the product, and a flag
-// tells the consumers to add them to the rows that see them (prefill_hidden.cuh).
+// tells the consumers to add them to the rows that see them (prefill_hidden.cuh). Steps that hide nothing are passed on as they came.
 
 #include <type_traits>
 

@@ -59,11 +59,6 @@ struct PrefillConsumer {
     if (lane == 0) mbarrier_arrive(barrier);
   }
 
-  __device__ __forceinline__ void await_values(const Item& item, int step, const Ring& v) const {
-    const bool hides = item.hides_values(item.origin + step * kKv);
-    mbarrier_wait(hides ? shared.v_clean(v.index) : shared.v_full(v.index), v.parity);
-  }
-
   /// After the product with a stage's values, before the stage is released.
   __device__ __forceinline__ void add_hidden(float (&o)[kVo / 2], const Item& item, const PrefillRows& rows, int step, const Ring& v) const {
     const int first = item.origin + step * kKv;
@@ -106,7 +101,7 @@ struct PrefillConsumer {
           mbarrier_wait(shared.k_full(k.index), k.parity);
           await_turn();
           start_scores(s, k.index);
-          await_values(item, step - 1, v);
+          mbarrier_wait(shared.v_clean(v.index), v.parity);
           start_values(o, p, v.index);
           pass_turn();
           wgmma_wait<1>();
@@ -127,7 +122,7 @@ struct PrefillConsumer {
         }
         before += item.steps;
         const Ring last(before - 1);
-        await_values(item, item.steps - 1, last);
+        mbarrier_wait(shared.v_clean(last.index), last.parity);
         start_values(o, p, last.index);
         wgmma_wait<0>();
         wgmma_hold(o);

@@ -20,7 +20,7 @@ struct PrefillShared {
   static constexpr int kQkBoxes = prefill_boxes(kDims, kQk), kVoBoxes = prefill_boxes(kDims, kVo);
   static constexpr int kQueryBox = kRows * kPrefillBoxBytes, kKvBox = kKv * kPrefillBoxBytes;  // bytes from one box to the next
   static constexpr int kQueryBytes = prefill_query_bytes(kDims), kKeyBytes = prefill_key_bytes(kDims), kValueBytes = prefill_value_bytes(kDims);
-  static constexpr int kConsumerWarps = 4 * kDims.consumers;
+  static constexpr int kConsumerWarps = 4 * kDims.consumers, kThreads = prefill_threads(kDims);
 
   std::uint32_t q, k_ring, v_ring, barriers;
 
@@ -43,6 +43,19 @@ struct PrefillShared {
   __device__ __forceinline__ std::uint32_t v_clean(int stage) const { return barriers + 16 + (4 * kStages + stage) * 8; }
   /// Per cleaner: whether it met a value that is not finite.
   __device__ __forceinline__ std::uint32_t flag(int stage, int cleaner) const { return barriers + 16 + 5 * kStages * 8 + (stage * kCleaners + cleaner) * 4; }
+
+  /// Rows of the query boxes that no query fills, where a group of heads does not divide the tile: zeros, once. By all threads, before the block's barrier.
+  __device__ __forceinline__ void clear_rows_from(int first) const {
+    const int bytes = (kRows - first) * kPrefillBoxBytes;
+    if (bytes == 0) return;
+    for (int box = 0; box < kQkBoxes; ++box) {
+      const std::uint32_t rows = q + box * kQueryBox + first * kPrefillBoxBytes;
+      for (int n = static_cast<int>(threadIdx.x) * 16; n < bytes; n += kThreads * 16) {
+        asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(rows + n), "r"(0) : "memory");
+      }
+    }
+    fence_async_shared();
+  }
 
   /// By one thread, before the block's barrier.
   __device__ __forceinline__ void init_barriers() const {
