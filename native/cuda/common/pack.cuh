@@ -50,4 +50,18 @@ __device__ inline std::uint32_t pack_pair(__nv_bfloat16, float low, float high) 
   return result;
 }
 
+/// Four floats, each rounded once and held to ±448, as float8_e4m3 bytes of one register; the first at the lowest address.
+__device__ inline std::uint32_t pack_bytes(float a, float b, float c, float d) {
+  std::uint32_t result;
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "cvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n"
+      "cvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n"
+      "mov.b32 %0, {low, high};\n"
+      "}"
+      : "=r"(result)
+      : "f"(a), "f"(b), "f"(c), "f"(d));
+  return result;
+}
+
 }  // namespace attn::cuda

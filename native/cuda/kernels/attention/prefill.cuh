@@ -1,9 +1,10 @@
 #pragma once
 // Prefill on Hopper: warps specialised for copies and for arithmetic (FlashAttention-3, arXiv 2407.08608).
 
-#include "cuda/kernels/attention/prefill_cleaner.cuh"
+#include "cuda/kernels/attention/prefill_byte_consumer.cuh"
 #include "cuda/kernels/attention/prefill_consumer.cuh"
 #include "cuda/kernels/attention/prefill_producer.cuh"
+#include "cuda/kernels/attention/prefill_transposer.cuh"
 
 namespace attn::cuda {
 
@@ -11,6 +12,9 @@ template <class T, PrefillShape kShape>
 __device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
   extern __shared__ __align__(128) char dynamic_shared[];
   using Shared = PrefillShared<kShape>;
+  constexpr bool kBytes = kShape.element_bytes == 1;
+  using Helper = std::conditional_t<kBytes, PrefillTransposer<kShape>, PrefillCleaner<T, kShape>>;
+  using Consumer = std::conditional_t<kBytes, PrefillByteConsumer<kShape>, PrefillConsumer<T, kShape>>;
   const Shared shared(dynamic_shared);
   const int warp = uniform_warp(), lane = threadIdx.x % 32;
   if (threadIdx.x == 0) shared.init_barriers();
@@ -20,13 +24,13 @@ __device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
   if (warp < 4) {
     warpgroup_give_registers<32>();
     if (warp > 0) {
-      PrefillCleaner<T, kShape>{params, shared}.run(warp - 1, lane);
+      Helper{params, shared}.run(warp - 1, lane);
     } else if (elect_one()) {
       PrefillProducer<kShape>{params, shared}.run();
     }
   } else {
     warpgroup_take_registers<kShape.consumers == 2 ? 232 : 160>();
-    PrefillConsumer<T, kShape>{params, shared, warp / 4 - 1, warp % 4, lane}.run();
+    Consumer{params, shared, warp / 4 - 1, warp % 4, lane}.run();
   }
 }
 

@@ -12,13 +12,20 @@
 
 namespace attn::cuda {
 
+/// The four bytes of a word, 0 where they are NaN (0x7f or 0xff: float8_e4m3 has no infinity).
+__device__ __forceinline__ std::uint32_t keep_numbers(std::uint32_t word) {
+  const std::uint32_t nan = ((word & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u;
+  return word & ~(nan | (nan - (nan >> 7)));
+}
+
 /// The mask of one 16-bit element's exponent: all ones where it is infinite or NaN.
 template <class T>
 inline constexpr std::uint32_t kExponent = std::is_same_v<T, __half> ? 0x7c00u : 0x7f80u;
 
-/// The two elements of a word, 0 where they are not finite.
+/// The elements of a word, 0 where they are not finite.
 template <class T>
 __device__ __forceinline__ std::uint32_t keep_finite(std::uint32_t word) {
+  if constexpr (sizeof(T) == 1) return keep_numbers(word);
   constexpr std::uint32_t kLow = kExponent<T>, kHigh = kLow << 16;
   if ((word & kLow) == kLow) word &= 0xffff0000u;
   if ((word & kHigh) == kHigh) word &= 0x0000ffffu;

@@ -59,18 +59,9 @@ struct PrefillConsumer {
     if (lane == 0) mbarrier_arrive(barrier);
   }
 
-  /// After the product with a stage's values, before the stage is released.
-  __device__ __forceinline__ void add_hidden(float (&o)[kVo / 2], const Item& item, const PrefillRows& rows, int step, const Ring& v) const {
-    const int first = item.origin + step * kKv;
-    if (!item.hides_values(first)) return;
-    int found = 0;
-#pragma unroll
-    for (int cleaner = 0; cleaner < kCleaners; ++cleaner) {
-      int flag;
-      asm volatile("ld.shared.u32 %0, [%1];" : "=r"(flag) : "r"(shared.flag(v.index, cleaner)) : "memory");
-      found |= flag;
-    }
-    if (found) prefill_add_hidden<T, Item, kVo / 2, kKv>(o, params, item, rows, first, lane);
+  /// Whether the cleaners took anything out of the step's values; before the stage is released.
+  __device__ __forceinline__ bool found_hidden(const Item& item, int step, const Ring& v) const {
+    return item.hides_values(item.origin + step * kKv) && shared.found_hidden(v.index);
   }
 
   __device__ __forceinline__ void run() const {
@@ -80,6 +71,7 @@ struct PrefillConsumer {
     for_each_item<kKv>(params, [&](const Item& item, unsigned index) {
       PrefillRows rows{consumer * kPrefillRows + warp * 16 + lane / 4};
       float o[kVo / 2] = {};
+      bool hidden = false;  // values that prefill_hidden.cuh is for
       if (item.steps > 0) {
         float s[kKv / 2];
         std::uint32_t p[kKv / 4];
@@ -112,7 +104,7 @@ struct PrefillConsumer {
           wgmma_wait<0>();
           wgmma_hold(o);
           wgmma_hold(p);
-          add_hidden(o, item, rows, step - 1, v);
+          hidden |= found_hidden(item, step - 1, v);
           release(shared.v_empty(v.index));
           if (moved) {
 #pragma unroll
@@ -126,13 +118,14 @@ struct PrefillConsumer {
         start_values(o, p, last.index);
         wgmma_wait<0>();
         wgmma_hold(o);
-        add_hidden(o, item, rows, item.steps - 1, last);
+        hidden |= found_hidden(item, item.steps - 1, last);
         release(shared.v_empty(last.index));
       }
       // Found once more: what only the stores need would have to stay in registers all along.
       asm volatile("" : "+r"(index));
       Item stored;
       stored.find(params, index);
+      if (hidden) prefill_add_hidden<T, kKv>(o, params, stored, rows, lane);
       prefill_store<T>(o, rows, params, stored, 1.0f, 1.0f, lane);
     });
     if (consumer == 0) await_turn();  // the one that nobody took
