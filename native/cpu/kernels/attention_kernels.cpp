@@ -18,15 +18,14 @@ Reason reject_direct(const AttentionProblem& problem) {
   return missing ? Reason(missing) : std::nullopt;
 }
 
-constexpr DTypeMask kFloat8 = mask_of(DType::kFloat8E4M3);
-constexpr DTypeMask kBf16 = mask_of(DType::kBFloat16) | kFloat8;
+constexpr DTypeMask kFloat8 = mask_of(DType::kFloat8E4M3), kBf16 = mask_of(DType::kBFloat16);
 
 /// Kernels for bfloat16 leave the fewest rows to attention_rows, and all that it takes where keys are float8_e4m3.
-Reason reject_bf16(const AttentionProblem& problem, AttentionPath path) {
-  const auto other = [](const HeadRows& rows) { return (mask_of(rows.dtype) & kBf16) == 0; };
+Reason reject_bf16(const AttentionProblem& problem, AttentionPath path, DTypeMask dtypes) {
+  const auto other = [&](const HeadRows& rows) { return (mask_of(rows.dtype) & dtypes) == 0; };
   bool mixed = !problem.v_in_k && other(problem.v);
   for (int part = 0; part < problem.num_parts; ++part) mixed = mixed || other(problem.q[part]) || other(problem.k[part]);
-  if (mixed) return "takes queries, keys and values of bfloat16 or float8_e4m3";
+  if (mixed) return dtypes == kBf16 ? "takes queries, keys and values of bfloat16" : "takes queries, keys and values of bfloat16 or float8_e4m3";
   const int converted = problem.k[0].dtype == DType::kFloat8E4M3 ? kMaxDirectRows : kMaxConvertedRows;
   if (preferred_path(problem) == AttentionPath::kDirect && rows_per_kv_head(problem) <= converted) {
     return "takes more than " + std::to_string(converted) + " query rows per kv head";
@@ -36,7 +35,7 @@ Reason reject_bf16(const AttentionProblem& problem, AttentionPath path) {
 
 template <class Problem, AttentionPath kPath>
 Reason reject(const Kernel<Problem>& self, const Problem& problem) {
-  if (self.info.dtypes == kBf16) return reject_bf16(problem, kPath);
+  if ((self.info.dtypes & mask_of(DType::kFloat32)) == 0) return reject_bf16(problem, kPath, self.info.dtypes);
   return kPath == AttentionPath::kDirect ? reject_direct(problem) : std::nullopt;
 }
 
@@ -65,8 +64,8 @@ void enter_isa(const char* isa, const AttentionFunctions* functions) {
 
 void enter_bf16(const char* isa, const AttentionFunctions* functions) {
   enter<AttentionProblem, AttentionPath::kDirect>("attention_rows", "attention", isa, functions, kBf16);
-  enter<AttentionProblem, AttentionPath::kTiled>("attention_tile", "attention", isa, functions, kBf16);
-  enter<MlaDecodeProblem, AttentionPath::kTiled>("mla_decode", "mlaDecode", isa, functions, kBf16);
+  enter<AttentionProblem, AttentionPath::kTiled>("attention_tile", "attention", isa, functions, kBf16 | kFloat8);
+  enter<MlaDecodeProblem, AttentionPath::kTiled>("mla_decode", "mlaDecode", isa, functions, kBf16 | kFloat8);
 }
 
 }  // namespace
