@@ -182,7 +182,7 @@ describe.each(testDevices)('on %s', (device) => {
       const { layer } = gqaLayer(gqa, options)
       expectError(
         () => layer.createCache({ numPages: 1, numKvHeads: 4 } as { numPages: number }),
-        argumentError('options', 'options among numPages, pageSize, dtype', "unknown option 'numKvHeads'"),
+        argumentError('options', 'options among numPages, pageSize, dtype, keyScales, valueScales', "unknown option 'numKvHeads'"),
       )
     })
 
