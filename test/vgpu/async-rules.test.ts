@@ -18,6 +18,7 @@ suite('rules', () => {
     ['copy_onto_written', 'missing proxy fence'],
     ['copy_onto_being_read', 'shared memory race|read of pending copy'],
     ['two_copies_to_one_place', 'shared memory race'],
+    ['exit_before_a_copy_lands', 'exit with open bulk copies'],
     ['wait_for_another_copy', 'shared memory race|read of pending copy'],
     ['source_written_by_threads', 'missing proxy fence'],
     ['read_of_a_store_in_flight', 'uninitialised global read'],

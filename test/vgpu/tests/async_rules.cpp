@@ -68,6 +68,7 @@ std::map<std::string, Rule> rules(bool kept) {
        {fill + fence + sync + "xor.b32 %w2, %tid, 32;\nshl.b32 %w2, %w2, 4;\nadd.s32 %w2, %tile, %w2;\nld.shared.u32 %w3, [%w2];\n" + if_kept(sync) +
         copy_in() + wait("%bar", 0)}},
       {"two_copies_to_one_place", {copy_in() + if_kept(wait("%bar", 0)) + copy_in("%other") + wait("%other", 0) + if_broken(wait("%bar", 0))}},
+      {"exit_before_a_copy_lands", {copy_in() + if_kept(wait("%bar", 0))}},
       {"wait_for_another_copy",
        {copy_in() + "@%lead mbarrier.arrive.shared::cta.b64 _, [%other];\n" + wait(kept ? "%bar" : "%other", 0) + read + wait("%bar", 0)}},
       {"source_written_by_threads",

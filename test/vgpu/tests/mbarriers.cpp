@@ -173,6 +173,18 @@ void order(Gpu& gpu) {
         arrives ? "setp.lt.u32 %p, %w0, 32;\n@%p bar.arrive 6, 64;\n@%p bar.sync 7, 64;\n@!%p barrier.arrive 7, 64;\n@!%p barrier.sync 6, 64;" : sync;
     compare(sync, run(gpu, module_of(head + text + tail), 1, 64, 64), swapped);
   }
+  // Lane 1 polls for what lane 0 of its warp does after it has polled for what another warp does: none starves the other, wherever they stand.
+  const std::string spin = "SPIN1:\nmbarrier.try_wait.parity.shared::cta.b64 %p, [%bar+8], 0;\n@!%p bra SPIN1;\nst.global.u32 [%out+4], 7;\nbra.uni END;\n";
+  const std::string pass =
+      "SPIN0:\nmbarrier.test_wait.parity.shared::cta.b64 %p, [%bar], 0;\n@!%p bra SPIN0;\nmbarrier.arrive.shared::cta.b64 _, [%bar+8];\nbra.uni END;\n";
+  for (const bool first : {true, false}) {
+    const std::string text =
+        "mov.u32 %w0, %tid.x;\nsetp.eq.u32 %p, %w0, 0;\n@%p mbarrier.init.shared::cta.b64 [%bar], 1;\n@%p mbarrier.init.shared::cta.b64 [%bar+8], 1;\nbar.sync "
+        "0;\n"
+        "@%p bra ZERO;\nsetp.eq.u32 %p, %w0, 1;\n@%p bra ONE;\nsetp.eq.u32 %p, %w0, 32;\n@%p mbarrier.arrive.shared::cta.b64 _, [%bar];\nbra.uni END;\n" +
+        (first ? "ONE:\n" + spin + "ZERO:\n" + pass : "ZERO:\n" + pass + "ONE:\n" + spin) + "END:\nbar.warp.sync -1;";
+    compare("lanes that wait for each other", run(gpu, module_of(text), 1, 64, 2), {0, 7});
+  }
   // Of a cluster of two, each block reads what the other wrote.
   const std::string cluster =
       "mov.u32 %w0, %cluster_ctarank;\nmov.u32 %w1, box;\nadd.s32 %w2, %w0, 10;\nst.shared.u32 [%w1], %w2;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\n"

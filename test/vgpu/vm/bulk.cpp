@@ -57,6 +57,10 @@ void end_async_write(Block& block, u32 address, u32 bytes, const Mbarrier& b) {
   }
 }
 
+void report_unfinished(Warp& w, const Instruction& i, int lane) {
+  report(FindingKind::kOpenBulk, w, i, u32{1} << lane, "all threads have exited and this copy into their shared memory has not landed: nobody waited for it");
+}
+
 void open_bulk_store(Warp& w, int lane, std::unique_ptr<BulkStore> store) {
   store->lane = lane;
   store->group = w.bulk_groups[lane];
@@ -107,6 +111,7 @@ struct BulkLoad : AsyncCopy {
   Block* block;
   u32 to, bytes, barrier;
   u64 from;
+  void unfinished() override { report_unfinished(*w, *i, lane); }
   void land() override {
     Mbarrier& b = block->mbarriers[block->mbarrier_at[barrier / 8] - 1u];
     std::memcpy(&block->shared[to], bulk_global_read(*w, *i, lane, from, bytes), bytes);
@@ -215,6 +220,7 @@ struct CopyArrival : AsyncCopy {
   int lane;
   u32 barrier;
   std::vector<PendingCopy> copies;
+  void unfinished() override { report_unfinished(*w, *i, lane); }
   void land() override {
     Block& block = *w->block;
     Mbarrier& b = block.mbarriers[block.mbarrier_at[barrier / 8] - 1u];

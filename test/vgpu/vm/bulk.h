@@ -13,6 +13,9 @@ void arrive_for_copies(Warp& w, const Instruction& i, int lane, Mbarrier& b);
 void expect_arrival(Warp& w, const Instruction& i, int lane, Mbarrier& b);
 void fence_mbarrier_inits(Warp& w);
 
+/// A copy whose shared memory is gone before it has landed: the next block would get its bytes.
+[[noreturn]] void report_unfinished(Warp& w, const Instruction& i, int lane);
+
 /// A copy into shared memory begins: `address` to `address + bytes` of `block` is checked, poisoned and pending.
 void begin_async_write(Warp& w, const Instruction& i, int lane, Block& block, u32 address, u32 bytes, Swizzle mode);
 /// It has arrived, and is known to who waits for the phase of the mbarrier that counts it.

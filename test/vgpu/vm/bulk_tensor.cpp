@@ -93,6 +93,7 @@ struct TensorLoad : AsyncCopy {
   u32 to, barrier;
   std::vector<Block*> blocks;
   Box box;
+  void unfinished() override { report_unfinished(*w, *i, lane); }
   void land() override {
     const auto mode = static_cast<Swizzle>(box.map.swizzle);
     std::vector<u8> row(box.row_bytes());

@@ -65,6 +65,7 @@ class Runner {
         }
       }
       if (all_done) {
+        if (!cluster.in_flight.empty() && launch_.checks) cluster.in_flight.front()->unfinished();
         while (!cluster.in_flight.empty()) land_one(cluster);
         return true;
       }

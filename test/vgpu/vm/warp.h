@@ -157,6 +157,7 @@ struct Block {
 struct AsyncCopy {
   virtual ~AsyncCopy() = default;
   virtual void land() = 0;
+  [[noreturn]] virtual void unfinished() = 0;  // the finding when the blocks are over and it has not landed
 };
 
 /// Blocks that run together and share their clocks; without clusters each block is one.
