@@ -17,15 +17,20 @@ namespace {
 
 struct Instance {
   PrefillShape shape;
-  const char* f16;
-  const char* bf16;
+  DType dtype;  // of q, k and v
+  const char* kernel;
   bool two_parts = false;
 };
-constexpr Instance kInstances[] = {{kPrefillShapes[0], "attention_prefill_f16_64", "attention_prefill_bf16_64"},
-                                   {kPrefillShapes[1], "attention_prefill_f16_128", "attention_prefill_bf16_128"},
-                                   {kPrefillShapes[2], "attention_prefill_f16_192_128", "attention_prefill_bf16_192_128", true},
-                                   {kPrefillShapes[3], "attention_prefill_f16_256", "attention_prefill_bf16_256"}};
+#define ATTN_16_BITS(shape, dims, ...) \
+  {shape, DType::kFloat16, "attention_prefill_f16_" dims, __VA_ARGS__}, {shape, DType::kBFloat16, "attention_prefill_bf16_" dims, __VA_ARGS__},
+constexpr Instance kInstances[] = {
+    ATTN_16_BITS(kPrefillShapes[0], "64", false) ATTN_16_BITS(kPrefillShapes[1], "128", false) ATTN_16_BITS(kPrefillShapes[kPrefillTwoParts], "192_128", true)
+        ATTN_16_BITS(kPrefillShapes[3], "256", false){kPrefillByteShapes[0], DType::kFloat8E4M3, "attention_prefill_e4m3_64"},
+    {kPrefillByteShapes[1], DType::kFloat8E4M3, "attention_prefill_e4m3_128"},
+    {kPrefillByteShapes[2], DType::kFloat8E4M3, "attention_prefill_e4m3_256"}};
+#undef ATTN_16_BITS
 
+constexpr DTypeMask kDTypes = mask_of(DType::kFloat16) | mask_of(DType::kBFloat16) | mask_of(DType::kFloat8E4M3);
 constexpr int kSwizzledRows = 8;                 // the swizzle repeats after as many
 constexpr std::int64_t kSectionBytes = 8 << 20;  // of keys and values that blocks running together share in the L2 cache
 
@@ -33,6 +38,7 @@ constexpr std::int64_t kSectionBytes = 8 << 20;  // of keys and values that bloc
 const Instance* instance_for(const AttentionProblem& p) {
   for (const Instance& instance : kInstances) {
     const PrefillShape& shape = instance.shape;
+    if (instance.dtype != p.k[0].dtype) continue;
     if (p.head_dim_qk > shape.head_dim_qk || p.head_dim_vo > shape.head_dim_vo || (p.num_parts == 2 && !instance.two_parts)) continue;
     if (p.num_parts == 2 && prefill_boxes(shape, p.q[0].dim) + prefill_boxes(shape, p.q[1].dim) > prefill_boxes(shape, shape.head_dim_qk)) continue;
     return &instance;
@@ -77,10 +83,11 @@ TensorMapShape kv_map(const AttentionProblem& p, const HeadRows& rows, PrefillSh
 std::optional<std::string> reject(const Kernel<AttentionProblem>&, const AttentionProblem& p) {
   if (auto reason = hopper_missing()) return reason;
   const DType dtype = p.k[0].dtype;
-  if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return "keys are " + std::string(dtype_name(dtype)) + ", not float16 or bfloat16";
+  if ((mask_of(dtype) & kDTypes) == 0) return "keys are " + std::string(dtype_name(dtype)) + ", not float16, bfloat16 or float8_e4m3";
   if (p.q[0].dtype != dtype) return "q is " + std::string(dtype_name(p.q[0].dtype)) + ", keys are " + dtype_name(dtype);
   const Instance* instance = instance_for(p);
-  if (!instance) return p.num_parts == 2 ? "two parts of more than 192 features in pieces of 64, or values wider than 128" : "head dims above 256";
+  if (!instance)
+    return p.num_parts == 2 ? "two parts of more than 192 features in pieces of 64, or values wider than 128, or float8_e4m3" : "head dims above 256";
   const PrefillShape& shape = instance->shape;
   if (auto reason = shared_memory_missing(prefill_shared_bytes(shape))) return reason;
   if (p.group_size > prefill_rows(shape)) return "more than " + std::to_string(prefill_rows(shape)) + " query heads per kv head";
@@ -94,7 +101,7 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
     if (auto reason = unfit("k", kv_map(p, p.k[part], shape))) return reason;
   }
   if (auto reason = unfit("v", kv_map(p, p.v, shape))) return reason;
-  if (p.head_dim_vo % 8 != 0) return "values are no whole pieces of 16 bytes";
+  if (p.head_dim_vo % 8 != 0) return "values are no whole pieces of 8 features";
   constexpr std::int64_t kMax = 0x7fffffff;
   if (p.qo_len * p.group_size > kMax || p.kv_len > kMax - shape.tile_kv) return "more than 2^31 rows";
   if (p.batch * p.num_kv_heads * row_tiles(p, shape) > kMax / 2) return "more than 2^30 tiles";
@@ -126,7 +133,7 @@ PrefillParams params_of(const AttentionProblem& p, PrefillShape shape) {
   params.num_row_tiles = static_cast<std::uint32_t>(row_tiles(p, shape));
   params.num_heads = static_cast<std::uint32_t>(p.batch * p.num_kv_heads);
   params.num_items = params.num_row_tiles * params.num_heads;
-  const std::int64_t head_bytes = std::max<std::int64_t>(p.kv_len, 1) * (p.head_dim_qk + p.head_dim_vo) * 2;
+  const std::int64_t head_bytes = std::max<std::int64_t>(p.kv_len, 1) * (p.head_dim_qk + p.head_dim_vo) * shape.element_bytes;
   params.section_heads = static_cast<std::uint32_t>(std::clamp<std::int64_t>(kSectionBytes / head_bytes, 1, params.num_heads));
   params.vector_out = vector_rows(p.out);
   return params;
@@ -143,14 +150,14 @@ void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& 
   how.grid.x = std::min(params.num_items, static_cast<std::uint32_t>(gpu.device().num_sms));
   how.threads = static_cast<unsigned>(prefill_threads(shape));
   how.shared_bytes = static_cast<unsigned>(prefill_shared_bytes(shape));
-  gpu.launch("attention", p.k[0].dtype == DType::kBFloat16 ? instance->bf16 : instance->f16, how, params);
+  gpu.launch("attention", instance->kernel, how, params);
 }
 
 }  // namespace
 
 void register_attention_prefill_kernels() {
   Kernel<AttentionProblem> kernel;
-  kernel.info = sm90a_kernel("attention_prefill", "attention", mask_of(DType::kFloat16) | mask_of(DType::kBFloat16), "8-256");
+  kernel.info = sm90a_kernel("attention_prefill", "attention", kDTypes, "8-256");
   kernel.reject = reject;
   kernel.workspace = [](const Kernel<AttentionProblem>&, const AttentionProblem& problem, int) { return host_arrays_bytes(problem); };
   kernel.run = run;

@@ -25,15 +25,14 @@ __device__ __forceinline__ void transpose_quad(std::uint32_t (&words)[4], int la
   }
 }
 
-/// One row's outputs, of which each lane of a quad has the columns 8n + 2·pair + {0, 1}; written where `exists`, 16 bytes (8 of float32) at a time.
+/// One row's outputs, of which each lane of a quad has the columns 8n + 2·pair + {0, 1}; written where `exists`, 16 bytes at a time.
 template <class Out, int kChunks>
 __device__ __forceinline__ void prefill_write(Out* row, const float (&o)[kChunks * 4], int half, float factor, bool empty, bool exists, bool vector, const AttentionProblem& p,
                                               int lane) {
   const int pair = lane % 4;
 #pragma unroll
   for (int n = 0; n < kChunks; n += 4) {
-    if constexpr (sizeof(Out) == 2) {
-      std::uint32_t words[4];
+    std::uint32_t words[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float low = o[4 * (n + i) + 2 * half] * factor, high = o[4 * (n + i) + 2 * half + 1] * factor;
@@ -49,15 +48,6 @@ __device__ __forceinline__ void prefill_write(Out* row, const float (&o)[kChunks
         memcpy(items, words, sizeof(words));
         for (int d = 0; d < 8; ++d) row[(first + d) * p.out.dim_stride] = items[d];
       }
-    } else {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int first = 8 * (n + i) + 2 * pair;
-        if (!exists || first >= p.head_dim_vo) continue;
-#pragma unroll
-        for (int e = 0; e < 2; ++e) row[(first + e) * p.out.dim_stride] = empty ? 0.0f : o[4 * (n + i) + 2 * half + e] * factor;
-      }
-    }
   }
 }
 
@@ -87,10 +77,8 @@ __device__ __forceinline__ void prefill_store(const float (&o)[kCount], const Pr
       prefill_write<T, kChunks>(reinterpret_cast<T*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
     } else if (p.out.dtype == DType::kBFloat16) {
       prefill_write<__nv_bfloat16, kChunks>(reinterpret_cast<__nv_bfloat16*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
-    } else if (p.out.dtype == DType::kFloat16) {
-      prefill_write<__half, kChunks>(reinterpret_cast<__half*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
     } else {
-      prefill_write<float, kChunks>(reinterpret_cast<float*>(p.out.data) + offset, o, half, factor, empty, row.exists, false, p, lane);
+      prefill_write<__half, kChunks>(reinterpret_cast<__half*>(p.out.data) + offset, o, half, factor, empty, row.exists, params.vector_out, p, lane);
     }
   }
 }
