@@ -35,6 +35,11 @@ export interface NativePlan {
   kernel: string
   numSplits: number
   workspaceBytes: number
+  /** What the kernel laid down for the lengths of the batch: int32 [scheduleSize] on the device, in words of the kernel's own; null: nothing. */
+  schedule: TensorHandle | null
+  scheduleSize: number
+  parts: number
+  pieces: number
 }
 type Bits = ArrayBufferView
 /**
@@ -103,10 +108,11 @@ export interface Addon {
   ): NativePlan
   mlaDecode(
     qNope: TensorHandle, qPe: TensorHandle, latents: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number,
-    qoLens: Int32Array | null, ...options: NativeAttentionOptions
+    qoLens: Int32Array | null, schedule: TensorHandle | null, parts: number, pieces: number, ...options: NativeAttentionOptions
   ): NativeAttentionResult
   mlaDecodePlan(
     latents: TensorHandle, pageTable: TensorHandle, kvLens: TensorHandle, maxKvLen: number, qoLen: number, numHeads: number, kvLoraRank: number,
+    lens: Int32Array,
   ): NativePlan
   /** Attention over per-head keys with a rope key shared by all heads: kNope [b, kv, heads, nope], kPe [b, kv, rope]. */
   mlaPrefill(

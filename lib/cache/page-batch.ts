@@ -24,10 +24,12 @@ export interface FrozenFacts {
   readonly kvLens: IndexTensor
   readonly batchSize: number
   readonly maxKvLen: number
+  /** What kvLens holds. */
+  readonly lens: Int32Array
 }
 
 // Kept outside the objects: a forged batch, whose pages might lie anywhere, is not in here.
-const facts = new WeakMap<object, { readonly owner: SequenceOwner; readonly maxKvLen: number }>()
+const facts = new WeakMap<object, { readonly owner: SequenceOwner; readonly maxKvLen: number; readonly lens: Int32Array }>()
 
 export function freezeBatch(owner: SequenceOwner, states: readonly SequenceState[], device: DeviceId): PageBatch {
   const maxPages = states.reduce((max, { pages }) => Math.max(max, pages.length), 1)
@@ -42,7 +44,7 @@ export function freezeBatch(owner: SequenceOwner, states: readonly SequenceState
     pageTable.dispose()
     throw error
   }
-  facts.set(batch, { owner, maxKvLen: lens.reduce((max, len) => Math.max(max, len), 0) })
+  facts.set(batch, { owner, maxKvLen: lens.reduce((max, len) => Math.max(max, len), 0), lens })
   return batch
 }
 
@@ -53,7 +55,7 @@ export function pageBatchOf(argument: string, value: unknown, owner: SequenceOwn
   if (known.owner !== owner) throw new ArgumentError(argument, 'a batch of this cache', 'a batch of another cache')
   const { pageTable, kvLens, batchSize } = value as FrozenBatch
   if (pageTable.disposed || kvLens.disposed) throw new ArgumentError(argument, 'a live PageBatch', 'a disposed one', 'DISPOSED')
-  return { pageTable, kvLens, batchSize, maxKvLen: known.maxKvLen }
+  return { pageTable, kvLens, batchSize, maxKvLen: known.maxKvLen, lens: known.lens }
 }
 
 class FrozenBatch implements PageBatch {

@@ -42,17 +42,17 @@ export const mlaDecode: MlaDecode = Object.assign(
   ): AttentionResult<L> => paddedMlaDecode(qNope, qPe, cache, batch, options, null),
   {
     plan: (cache: MlaKvCache, batch: PageBatch, shape: { readonly qoLen: number; readonly numHeads: number }): AttentionPlan => {
-      const { pageTable, kvLens, batchSize, maxKvLen } = latentPagesOf('cache', cache).batchOf('batch', batch)
+      const { pageTable, kvLens, batchSize, maxKvLen, lens } = latentPagesOf('cache', cache).batchOf('batch', batch)
       const given = checkOptions('shape', shape, ['qoLen', 'numHeads'])
       const qoLen = checkInteger('shape.qoLen', given.qoLen, 0, maxDim)
       const numHeads = checkInteger('shape.numHeads', given.numHeads, 1, maxDim)
       const planned = invoke(() =>
         native.mlaDecodePlan(
           handleOf('cache.latents', cache.latents), handleOf('batch.pageTable', pageTable), handleOf('batch.kvLens', kvLens), maxKvLen,
-          qoLen, numHeads, cache.kvLoraRank,
+          qoLen, numHeads, cache.kvLoraRank, lens,
         ),
       )
-      return makePlan('mlaDecode', plannedShape(cache, batchSize, qoLen, numHeads), planned)
+      return makePlan('mlaDecode', plannedShape(cache, batchSize, qoLen, numHeads), cache.latents.device, planned)
     },
   },
 )
@@ -66,13 +66,13 @@ export function paddedMlaDecode<L extends boolean = false>(
   const { plan, ...rest } = checkOptions('options', options, ['softmaxScale', 'causal', 'returnLse', 'plan', 'out'])
   checkFinite('options.softmaxScale', rest.softmaxScale)
   const [, qoLen, numHeads] = qNope.shape
-  checkPlan('options.plan', plan, 'mlaDecode', plannedShape(cache, batchSize, qoLen ?? 0, numHeads ?? 0))
+  const schedule = checkPlan('options.plan', plan, 'mlaDecode', plannedShape(cache, batchSize, qoLen ?? 0, numHeads ?? 0))
   const checked = attentionOptions(rest, { causal: true })
   return attentionResult(
     invoke(() =>
       native.mlaDecode(
         ...queries, handleOf('cache.latents', cache.latents), handleOf('batch.pageTable', pageTable), handleOf('batch.kvLens', kvLens), maxKvLen,
-        qoLens, ...checked,
+        qoLens, schedule === undefined ? null : handleOf('options.plan', schedule.words), schedule?.parts ?? 0, schedule?.pieces ?? 0, ...checked,
       ),
     ),
     qNope,

@@ -48,7 +48,7 @@ export const pagedAttention: PagedAttention = Object.assign(
           handleOf('batch.kvLens', kvLens), maxKvLen, qoLen, numQoHeads,
         ),
       )
-      return makePlan('pagedAttention', plannedShape(cache, batchSize, qoLen, numQoHeads), planned)
+      return makePlan('pagedAttention', plannedShape(cache, batchSize, qoLen, numQoHeads), cache.keys.device, planned)
     },
   },
 )

@@ -55,6 +55,10 @@ Napi::Value plan_result(Napi::Env env, const PlanInfo& plan) {
   result.Set("kernel", plan.kernel);
   result.Set("numSplits", static_cast<double>(plan.num_splits));
   result.Set("workspaceBytes", static_cast<double>(plan.workspace_bytes));
+  result.Set("schedule", plan.schedule ? Napi::Value(make_handle(env, plan.schedule->words)) : Napi::Value(env.Null()));
+  result.Set("scheduleSize", static_cast<double>(plan.schedule ? plan.schedule->words.view.shape[0] : 0));
+  result.Set("parts", static_cast<double>(plan.schedule ? plan.schedule->parts : 0));
+  result.Set("pieces", static_cast<double>(plan.schedule ? plan.schedule->pieces : 0));
   return result;
 }
 

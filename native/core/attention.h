@@ -78,6 +78,11 @@ struct AttentionProblem {
   int page_size = 0;
   std::int64_t num_pages = 0;
 
+  // What a plan laid down for the kernel that made it, on the device: the words are the kernel's own. Null: none.
+  const std::int32_t* schedule = nullptr;
+  std::int64_t schedule_parts = 0;
+  std::int64_t schedule_pieces = 0;
+
   float softmax_scale = 1;
   float logit_softcap = 0;              // 0: none
   std::int64_t window_left = -1;        // keys visible left of the aligned diagonal, -1: all

@@ -177,6 +177,12 @@ Tensor attention_out(const AttentionProblem& p, const Tensor& q, const std::vect
   return *options.out;
 }
 
+void set_schedule(AttentionProblem& p, const PlannedSchedule& schedule) {
+  p.schedule = reinterpret_cast<const std::int32_t*>(schedule.words.view.data);
+  p.schedule_parts = schedule.parts;
+  p.schedule_pieces = schedule.pieces;
+}
+
 void set_out(AttentionProblem& p, const TensorView& out) {
   const int row_axis = out.rank - 3;
   p.out.data = out.data;

@@ -9,6 +9,7 @@
 #include "core/attention_calls.h"
 #include "core/check.h"
 #include "core/enqueue.h"
+#include "core/transfer.h"
 
 namespace attn {
 
@@ -48,13 +49,22 @@ AttentionOutput finish_attention(const char* op, Problem problem, const Tensor& 
   return output;
 }
 
+void set_schedule(AttentionProblem& problem, const PlannedSchedule& schedule);
+
 template <class Problem>
-PlanInfo plan_of(const char* op, const Problem& problem, const Tensor& cache) {
+PlanInfo plan_of(const char* op, Problem problem, const Tensor& cache, const HostInts& kv_lens = nullptr) {
   Backend& backend = cache.storage->backend();
   EnqueuedCall<Problem> call(backend, op, problem);
   PlanInfo plan;
   plan.kernel = call.kernel().info.name;
   plan.num_splits = call.kernel().splits ? call.kernel().splits(call.kernel(), problem) : 1;
+  if (call.kernel().schedule && kv_lens && !kv_lens->empty()) {
+    const Schedule schedule = call.kernel().schedule(call.kernel(), problem, *kv_lens);
+    plan.schedule = {empty_tensor(backend, DType::kInt32, {static_cast<std::int64_t>(schedule.words.size())}), schedule.parts, schedule.pieces};
+    upload_packed(plan.schedule->words, reinterpret_cast<const std::byte*>(schedule.words.data()));
+    plan.num_splits = schedule.most_pieces;
+    set_schedule(problem, *plan.schedule);
+  }
   plan.workspace_bytes = static_cast<std::int64_t>(call.workspace(problem, backend.num_threads()));
   return plan;
 }

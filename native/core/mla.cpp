@@ -80,7 +80,7 @@ MlaDecodeProblem decode_problem(const TensorView& q_nope, const TensorView& q_pe
 }  // namespace
 
 AttentionOutput mla_decode(const Tensor& q_nope, const Tensor& q_pe, const Tensor& latents, const Tensor& page_table, const Tensor& kv_lens,
-                           std::int64_t max_kv_len, const AttentionOptions& options, const HostInts& qo_lens) {
+                           std::int64_t max_kv_len, const AttentionOptions& options, const HostInts& qo_lens, const std::optional<PlannedSchedule>& schedule) {
   MlaDecodeProblem p = decode_problem(q_nope.view, q_pe.view, latents.view, page_table.view, kv_lens.view, max_kv_len);
   if (!options.softmax_scale) {
     fail_argument(ErrorCode::kInvalidArgument, "softmaxScale", "a finite number (1/sqrt(qkNopeHeadDim + qkRopeHeadDim))", "undefined");
@@ -88,11 +88,15 @@ AttentionOutput mla_decode(const Tensor& q_nope, const Tensor& q_pe, const Tenso
   p.qo_lens = host_lens(qo_lens, p.batch, p.qo_len);
   std::vector<Tensor> keep = {q_nope, q_pe, latents, page_table, kv_lens};
   derive_options(p, q_nope.view, options, keep);
+  if (schedule) {
+    set_schedule(p, *schedule);
+    keep.push_back(schedule->words);
+  }
   return finish_attention<MlaDecodeProblem>("mlaDecode", p, q_nope, {p.batch, p.qo_len, p.num_qo_heads, p.head_dim_vo}, options, std::move(keep), {qo_lens});
 }
 
 PlanInfo mla_decode_plan(const Tensor& latents, const Tensor& page_table, const Tensor& kv_lens, std::int64_t max_kv_len, std::int64_t qo_len,
-                         std::int64_t num_heads, std::int64_t kv_lora_rank) {
+                         std::int64_t num_heads, std::int64_t kv_lora_rank, const HostInts& host_kv_lens) {
   // Queries of the planned shape that are never read. Those of a float8_e4m3 cache are taken to be of bfloat16.
   const TensorView& c = latents.view;
   const bool narrow = c.dtype == DType::kFloat8E4M3;
@@ -103,7 +107,7 @@ PlanInfo mla_decode_plan(const Tensor& latents, const Tensor& page_table, const 
   MlaDecodeProblem p = decode_problem(q_nope, q_pe, c, page_table.view, kv_lens.view, max_kv_len);
   p.window_right = 0;
   p.out.dtype = dtype;
-  return plan_of<MlaDecodeProblem>("mlaDecode", p, latents);
+  return plan_of<MlaDecodeProblem>("mlaDecode", p, latents, host_kv_lens);
 }
 
 }  // namespace attn

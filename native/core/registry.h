@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,14 @@ struct KernelInfo {
   std::string unusable;   // why this machine cannot run it at all; empty when it can
 };
 
+/// How a plan shares the keys of a batch among the processors: words of the kernel's own, and how many parts and pieces they speak of.
+struct Schedule {
+  std::vector<std::int32_t> words;
+  std::int64_t parts = 0;
+  std::int64_t pieces = 0;
+  std::int64_t most_pieces = 0;  // of one sequence
+};
+
 /// One row of an op's ordered list: the first whose `reject` returns nothing runs.
 template <class Problem>
 struct Kernel {
@@ -34,6 +43,8 @@ struct Kernel {
   void (*run)(const Kernel& self, const Problem& problem, Execution& execution) = nullptr;
   /// Parts that the keys of one row are split into, for plans; absent where there is no such thing.
   std::int64_t (*splits)(const Kernel& self, const Problem& problem) = nullptr;
+  /// For plans, from the lengths of the batch as the host knows them; absent where kernels split by shapes alone.
+  Schedule (*schedule)(const Kernel& self, const Problem& problem, const std::vector<std::int32_t>& kv_lens) = nullptr;
   const void* table = nullptr;  // the backend's own: a CPU instruction set's functions
 };
 

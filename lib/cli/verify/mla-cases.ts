@@ -39,7 +39,7 @@ function decodeCase(name: string, { seed, qoLen, kvLens, heads, rank, rope }: La
       const result = invoke(() => native.mlaDecode(
         keep(upload(queryDType, [batch, qoLen, heads, rank], qNope)), keep(upload(queryDType, [batch, qoLen, heads, rope], qPe)), cache,
         keep(pages.table()), keep(pages.lens()), pages.maxKvLen,
-        null, ...attentionOptions({ causal: true, softmaxScale: scale }),
+        null, null, 0, 0, ...attentionOptions({ causal: true, softmaxScale: scale }),
       ))
       const [outHandle, lseHandle] = outAndLse(result).map(keep) as [TensorHandle, TensorHandle]
       const out: number[] = []

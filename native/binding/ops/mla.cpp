@@ -6,16 +6,18 @@ namespace attn::binding {
 namespace {
 
 Napi::Value mla_decode_(const Napi::CallbackInfo& info) {
-  const Args a(info, 7 + kAttentionOptions);
-  return attention_result(a, 7,
+  const Args a(info, 10 + kAttentionOptions);
+  std::optional<PlannedSchedule> schedule;
+  if (auto words = a.optional_tensor(7, "schedule")) schedule = {*words, a.integer(8, "parts"), a.integer(9, "pieces")};
+  return attention_result(a, 10,
                           mla_decode(a.tensor(0, "qNope"), a.tensor(1, "qPe"), a.tensor(2, "latents"), a.tensor(3, "pageTable"), a.tensor(4, "kvLens"),
-                                     a.integer(5, "maxKvLen"), attention_options(a, 7), a.host_ints(6, "qoLens")));
+                                     a.integer(5, "maxKvLen"), attention_options(a, 10), a.host_ints(6, "qoLens"), schedule));
 }
 
 Napi::Value mla_decode_plan_(const Napi::CallbackInfo& info) {
-  const Args a(info, 7);
+  const Args a(info, 8);
   return plan_result(a.env(), mla_decode_plan(a.tensor(0, "latents"), a.tensor(1, "pageTable"), a.tensor(2, "kvLens"), a.integer(3, "maxKvLen"),
-                                              a.integer(4, "qoLen"), a.integer(5, "numHeads"), a.integer(6, "kvLoraRank")));
+                                              a.integer(4, "qoLen"), a.integer(5, "numHeads"), a.integer(6, "kvLoraRank"), a.required_ints(7, "lens")));
 }
 
 Napi::Value mla_prefill_(const Napi::CallbackInfo& info) {
