@@ -5,19 +5,10 @@
 #include <cstdint>
 
 #include "core/enqueue.h"
+#include "core/latent_row.h"
 #include "core/tensor.h"
 
 namespace attn {
-
-/// One token: the latent as float8_e4m3, the scales of its four groups as float32, the rope key as bfloat16. Pages of such rows are a contiguous
-/// tensor float8_e4m3 [num_pages, page_size, 656] whose memory begins at a multiple of 16 bytes, so that every row and part of it does.
-struct LatentRow {
-  static constexpr int kLatentDim = 512, kRopeDim = 64, kGroupDim = 128, kGroups = kLatentDim / kGroupDim;
-  static constexpr int kScalesAt = kLatentDim;                                                 // bytes, as below
-  static constexpr int kRopeAt = kScalesAt + kGroups * static_cast<int>(sizeof(float));        // 528
-  static constexpr int kBytes = kRopeAt + kRopeDim * static_cast<int>(sizeof(std::uint16_t));  // 656
-};
-static_assert(LatentRow::kBytes == 656 && LatentRow::kBytes % 16 == 0);
 
 /// Quantises rows into their slots, in float32: the scale of a group is max(amax / 448, 2^-126), with amax the largest |x| of it that is not NaN; an
 /// element is x / scale, rounded to nearest even, beyond ±448 ±448, NaN stays NaN. Thus a group of zeros has the scale 2^-126, NaN spoils its

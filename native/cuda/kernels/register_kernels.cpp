@@ -16,6 +16,7 @@ void register_all_kernels() {
   register_rope_kernels();
   register_copy_kernels();
   register_paged_kv_kernels();
+  register_latent_row_kernels();
   register_randn_kernels();
 }
 

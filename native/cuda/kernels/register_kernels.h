@@ -9,6 +9,7 @@ void register_attention_prefill_kernels();
 void register_attention_kernels();
 void register_attention_plain_kernels();
 void register_mla_decode_kernels();
+void register_latent_row_kernels();
 void register_merge_kernels();
 void register_linear_blas_kernels();
 void register_linear_kernels();

@@ -1,7 +1,7 @@
 #pragma once
 // Sums the splits of each row, a warp per row:
 //   top = max lse_s (and sink);  out = Σ exp2(lse_s - top) · out_s / total;  lse = (top + log2 total) · ln 2
-// Splits beyond the sequence's own length were never written and are not read, so neighbours in the batch change nothing.
+// Splits beyond the sequence's own length were never written and are not read, so neighbours in the batch change nothing (a plan's pieces all were).
 // Also writes the padding rows of a batch: out 0, lse -inf.
 
 #include "cuda/common/elements.cuh"
@@ -24,8 +24,14 @@ __device__ void combine_splits(const SplitParams& params) {
   if (i >= s.qo_rows) return;
 
   const bool padding = i >= s.qo_len;
-  const std::int64_t num_splits = padding ? 0 : (s.kv_len + params.split_len - 1) / params.split_len;
-  const std::int64_t first = (b * p.num_kv_heads + head / p.group_size) * params.num_splits * params.max_rows + i * p.group_size + head % p.group_size;
+  std::int64_t num_splits = (s.kv_len + params.split_len - 1) / params.split_len, first_split = (b * p.num_kv_heads + head / p.group_size) * params.num_splits;
+  if (params.first_pieces) {
+    first_split = params.first_pieces[b];
+    num_splits = params.first_pieces[b + 1] - first_split;
+  }
+  if (padding) num_splits = 0;
+  if (params.whole_done && num_splits == 1) return;
+  const std::int64_t first = first_split * params.max_rows + i * p.group_size + head % p.group_size;
   const float* lses = params.lses + first;
   const float sink = p.sinks && !padding ? p.sinks[head * p.sinks_stride] * kLog2e : -INFINITY;
 

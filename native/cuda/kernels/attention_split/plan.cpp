@@ -25,9 +25,13 @@ std::int64_t max_rows(const AttentionProblem& p) { return p.qo_len * p.group_siz
 /// Rows of partial results.
 std::int64_t state_rows(const AttentionProblem& p) { return p.batch * p.num_kv_heads * num_splits(p) * max_rows(p); }
 
-std::size_t outs_bytes(const AttentionProblem& p) {
-  const std::size_t bytes = static_cast<std::size_t>(state_rows(p)) * static_cast<std::size_t>(p.head_dim_vo) * sizeof(float);
+std::size_t outs_bytes(const AttentionProblem& p, std::int64_t rows) {
+  const std::size_t bytes = static_cast<std::size_t>(rows) * static_cast<std::size_t>(p.head_dim_vo) * sizeof(float);
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+std::size_t states_workspace(const AttentionProblem& p, std::int64_t rows) {
+  return host_arrays_bytes(p) + outs_bytes(p, rows) + static_cast<std::size_t>(rows) * sizeof(float);
 }
 
 }  // namespace
@@ -51,18 +55,18 @@ std::int64_t num_splits(const AttentionProblem& p) { return ceil_div(p.kv_len, s
 
 std::int64_t split_blocks(const AttentionProblem& p, int tile_rows) { return p.batch * p.num_kv_heads * ceil_div(max_rows(p), tile_rows) * num_splits(p); }
 
-std::size_t split_workspace(const AttentionProblem& p) {
-  return host_arrays_bytes(p) + outs_bytes(p) + static_cast<std::size_t>(state_rows(p)) * sizeof(float);
-}
+std::size_t split_workspace(const AttentionProblem& p) { return states_workspace(p, state_rows(p)); }
+
+std::size_t pieces_workspace(const AttentionProblem& p, std::int64_t pieces) { return states_workspace(p, pieces * max_rows(p)); }
 
 std::int64_t combine_grid(const AttentionProblem& p) { return ceil_div(p.batch * p.qo_len * p.num_qo_heads, kCombineRows); }
 
-SplitParams split_params(const AttentionProblem& problem, int tile_rows, CudaExecution& gpu) {
+SplitParams split_params(const AttentionProblem& problem, int tile_rows, CudaExecution& gpu, std::int64_t pieces) {
   SplitParams params{};
   params.problem = upload_problem(problem, gpu);
   std::byte* states = gpu.workspace + host_arrays_bytes(problem);
   params.outs = reinterpret_cast<float*>(states);
-  params.lses = reinterpret_cast<float*>(states + outs_bytes(problem));
+  params.lses = reinterpret_cast<float*>(states + outs_bytes(problem, pieces > 0 ? pieces * max_rows(problem) : state_rows(problem)));
   params.max_rows = max_rows(problem);
   params.split_len = static_cast<std::int32_t>(split_len(problem));
   params.num_splits = static_cast<std::int32_t>(num_splits(problem));

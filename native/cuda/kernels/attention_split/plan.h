@@ -26,9 +26,11 @@ std::int64_t num_splits(const AttentionProblem& problem);
 std::int64_t split_blocks(const AttentionProblem& problem, int tile_rows);
 
 std::size_t split_workspace(const AttentionProblem& problem);
+/// For so many pieces of one kv head in the place of splits.
+std::size_t pieces_workspace(const AttentionProblem& problem, std::int64_t pieces);
 
-/// The parameter of the kernels of a call with tiles of so many rows; uploads the problem's host arrays.
-SplitParams split_params(const AttentionProblem& problem, int tile_rows, CudaExecution& gpu);
+/// What the kernels get: the problem with its host arrays uploaded, and where in the workspace partial results lie (of `pieces`, unless 0).
+SplitParams split_params(const AttentionProblem& problem, int tile_rows, CudaExecution& gpu, std::int64_t pieces = 0);
 
 /// The combine kernels give a warp to a row of the output.
 inline constexpr unsigned kCombineRows = 4;  // of a block

@@ -4,6 +4,7 @@
 
 #include "core/registry.h"
 #include "cuda/kernels/attention_split/plan.h"
+#include "cuda/kernels/mla_decode/latent_launch.h"
 #include "cuda/kernels/register_kernels.h"
 
 namespace attn::cuda {
@@ -53,6 +54,7 @@ std::int64_t splits(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p) 
 }  // namespace
 
 void register_mla_decode_kernels() {
+  register_kernel(latent_kernel());
   Kernel<MlaDecodeProblem> kernel;
   kernel.info = {"mla_decode_sm80", "mlaDecode", DeviceType::kCuda, "sm80", kSplitDTypes, "8-512", ""};
   kernel.reject = reject;
