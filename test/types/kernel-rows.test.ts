@@ -19,12 +19,13 @@ function attention(device: DeviceId, dtype: DType): Numbers {
   return flashAttention(q!, k!, v!, { causal: true }).out.readSync()
 }
 
-function decode(device: DeviceId, dtype: DType): Numbers {
-  using cache = new MlaKvCache({ numPages: 4, pageSize: 16, kvLoraRank: 32, qkRopeHeadDim: 8, device, dtype })
+function decode(device: DeviceId, dtype: DType, kvLoraRank = 32, qkRopeHeadDim = 8): Numbers {
+  using cache = new MlaKvCache({ numPages: 4, pageSize: 16, kvLoraRank, qkRopeHeadDim, device, dtype })
   const sequence = cache.open()
-  cache.append([sequence], random([1, 50, 32], 1, device).cast(dtype), random([1, 50, 8], 2, device).cast(dtype))
+  cache.append([sequence], random([1, 50, kvLoraRank], 1, device).cast(dtype), random([1, 50, qkRopeHeadDim], 2, device).cast(dtype))
   using batch = cache.batch([sequence])
-  return mlaDecode(random([1, 2, 4, 32], 3, device).cast(dtype), random([1, 2, 4, 8], 4, device).cast(dtype), cache, batch, { softmaxScale: 0.2 }).out.readSync()
+  const queries = [kvLoraRank, qkRopeHeadDim].map((dim, n) => random([1, 2, 4, dim], 3 + n, device).cast(dtype)) as [Tensor<DType>, Tensor<DType>]
+  return mlaDecode(...queries, cache, batch, { softmaxScale: kvLoraRank === 32 ? 0.2 : 0.02 }).out.readSync()
 }
 
 /** For each op of the registry a small call that all its kernels take, and the numbers that it gives. */
@@ -71,6 +72,7 @@ const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   attention_tile_sm80: (device) => attention(device, 'float16'),
   attention_decode_sm90a: (device) => attention(device, 'float16'),
   attention_prefill_sm90a: (device) => attention(device, 'float16'),
+  mla_decode_sm90a: (device) => decode(device, 'float16', 512, 64),
   mla_decode_sm80: (device) => decode(device, 'float16'),
   copy_units_sm80: (device) => random([20, 30], 1, device).transpose(0, 1).contiguous().readSync(),
   copy_convert_sm80: (device) => random([20, 30], 1, device).cast('bfloat16').readSync(),

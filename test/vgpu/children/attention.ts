@@ -1,4 +1,4 @@
-// Runs one call on the first CUDA device, or says that there is none: attention.ts decode|prefill|mla|linear
+// Runs one call on the first CUDA device, or says that there is none: attention.ts decode|prefill|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
 import { devices, flashAttention, linear, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
 import { storeInTurns } from '../../support/paged-sequences'
 import { Random } from '../../support/random'
@@ -9,18 +9,23 @@ const device = devices.list().find(({ type }) => type === 'cuda')?.id
 function run(kind: string | undefined): void {
   if (device === undefined) return
   const random = new Random(5)
-  if (kind === 'mla') {
-    const [kvLens, numHeads, kvLoraRank, qkRopeHeadDim, pageSize] = [[300, 77], 16, 512, 64, 64]
-    const cache = new MlaKvCache({ numPages: 8, pageSize, kvLoraRank, qkRopeHeadDim, dtype: 'bfloat16', device })
+  if (kind?.startsWith('mla')) {
+    // mla-rows: pages that are no whole tiles. mla-tiles: more rows than a tile has, and keys that only the second query sees.
+    const [numHeads, qoLen] = kind === 'mla-tiles' ? [40, 2] : [16, 1]
+    const [kvLens, kvLoraRank, qkRopeHeadDim, pageSize] = [[300, 77], 512, 64, kind === 'mla-rows' ? 16 : 64]
+    const dtype = kind === 'mla-e4m3' ? 'float8_e4m3' : 'bfloat16'
+    const cache = new MlaKvCache({ numPages: kind === 'mla-rows' ? 32 : 8, pageSize, kvLoraRank, qkRopeHeadDim, dtype, device })
     const parts = kvLens.map((len) => [random.normals(len * kvLoraRank), random.normals(len * qkRopeHeadDim)] as const)
     const rows = (b: number) => [
       { values: parts[b]![0], row: [kvLoraRank] },
       { values: parts[b]![1], row: [qkRopeHeadDim] },
     ] as const
     const sequences = storeInTurns(cache, kvLens, rows, pageSize, 'bfloat16', device, random)
-    const qNope = tensorOf(random.normals(2 * numHeads * kvLoraRank), [2, 1, numHeads, kvLoraRank], 'bfloat16', device)
-    const qPe = tensorOf(random.normals(2 * numHeads * qkRopeHeadDim), [2, 1, numHeads, qkRopeHeadDim], 'bfloat16', device)
-    mlaDecode(qNope, qPe, cache, cache.batch(sequences), { softmaxScale: 0.1 }).out.readSync()
+    const qNope = tensorOf(random.normals(2 * qoLen * numHeads * kvLoraRank), [2, qoLen, numHeads, kvLoraRank], 'bfloat16', device)
+    const qPe = tensorOf(random.normals(2 * qoLen * numHeads * qkRopeHeadDim), [2, qoLen, numHeads, qkRopeHeadDim], 'bfloat16', device)
+    const batch = cache.batch(sequences)
+    const plan = kind === 'mla-plan' ? { plan: mlaDecode.plan(cache, batch, { qoLen, numHeads }) } : {}
+    mlaDecode(qNope, qPe, cache, batch, { softmaxScale: 0.1, ...plan }).out.readSync()
     return
   }
   if (kind === 'linear') {
