@@ -5,7 +5,7 @@ import { tripleOf } from '../compare/triple'
 import type { PeerName } from './peers/peer'
 import { type Preset, type PresetName, presets } from '../presets'
 
-export const benchOps = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'rope', 'norm', 'linear', 'merge', 'append'] as const
+export const benchOps = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append'] as const
 export type BenchOp = (typeof benchOps)[number]
 
 export const cacheDTypes = [...computeDTypes, 'float8_e4m3'] as const satisfies readonly FloatDType[]
@@ -69,6 +69,7 @@ export interface BenchSettings {
 /** Short enough for the whole tour within a minute on two cores; decoding is about the longer ones. */
 const tour: Readonly<Record<BenchOp, readonly number[]>> = {
   prefill: [512, 2048], decode: [2048, 8192], paged: [2048, 8192], 'mla-decode': [2048, 8192], 'mla-prefill': [512, 1024],
+  'mla-step': [2048, 8192], 'mla-linear': [1, 64],
   rope: [512], norm: [2048], linear: [1, 512], merge: [512], append: [512],
 }
 
