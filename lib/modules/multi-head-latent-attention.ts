@@ -113,11 +113,19 @@ export class MultiHeadLatentAttention implements Disposable {
 
   /** The two parts of the new cache rows: ckv [batch, len, kvLoraRank] · rope keys before rotation [batch, len, 1, qkRopeHeadDim]. */
   #latents(x: FloatTensor, keep: Keep): { ckv: FloatTensor; ropeKeys: FloatTensor } {
-    const { qkRopeHeadDim, normEps } = this.config
-    const { given, latent, latentBias, ropeKey, ropeKeyBias } = this.#weights
+    const { kvLoraRank, qkRopeHeadDim, normEps } = this.config
     const [batch, len] = x.shape as [number, number]
-    const ckv = keep(rmsNorm(keep(project(x, latent, latentBias)), given.get('kvANorm'), { eps: normEps }))
-    return { ckv, ropeKeys: keep(keep(project(x, ropeKey, ropeKeyBias)).reshape([batch, len, 1, qkRopeHeadDim])) }
+    const [latents, ropeKeys] = this.#projectedRows(x, kvLoraRank, kvLoraRank + qkRopeHeadDim, keep)
+    const ckv = keep(rmsNorm(latents, this.#weights.given.get('kvANorm'), { eps: normEps }))
+    return { ckv, ropeKeys: keep(ropeKeys.reshape([batch, len, 1, qkRopeHeadDim])) }
+  }
+
+  /** x · kvAᵀ in its two parts: of one product, unless the rope key is scaled. Alone, the few features of a rope key leave a device idle. */
+  #projectedRows(x: FloatTensor, rank: number, width: number, keep: Keep): readonly [FloatTensor, FloatTensor] {
+    const { given, latent, latentBias, ropeKey, ropeKeyBias } = this.#weights
+    if (this.config.keyRopeScale !== 1) return [keep(project(x, latent, latentBias)), keep(project(x, ropeKey, ropeKeyBias))]
+    const rows = keep(project(x, given.get('kvA'), given.find('kvABias')))
+    return [keep(rows.slice(2, 0, rank)), keep(rows.slice(2, rank, width))]
   }
 
   #rotate(heads: FloatTensor, positions: IndexTensor | undefined, keep: Keep): FloatTensor {
