@@ -6,6 +6,7 @@
 #include "cuda/kernels/attention/problem.h"
 #include "cuda/kernels/attention_split/plan.h"
 #include "cuda/kernels/mla_decode/latent_params.h"
+#include "cuda/kernels/mla_decode/latent_schedule.h"
 #include "cuda/kernels/mla_decode/latent_tile.h"
 #include "cuda/kernels/rows.h"
 #include "cuda/tensor_map.h"

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "cuda/kernels/attention_split/params.h"
-#include "cuda/kernels/mla_decode/latent_schedule.h"
+#include "cuda/kernels/mla_decode/latent_piece.h"
 
 namespace attn::cuda {
 
