@@ -53,8 +53,8 @@ struct Tile {
     return row * s + (chunk ^ f) * 16;
   }
   u32 place(u32 row, u32 k) const {
-    const u32 slow = layout.mn_major ? k : row;                        // row of the box
-    const u32 fast = (layout.mn_major ? row : k) * type.bytes;         // byte along it
+    const u32 slow = layout.mn_major ? k : row;                 // row of the box
+    const u32 fast = (layout.mn_major ? row : k) * type.bytes;  // byte along it
     const u32 slow_rows = layout.mn_major ? depth : rows;
     if (layout.span == 16) {  // core matrices of 8 x 16 bytes: those along the fast dimension follow each other
       const u32 fast_cores = (layout.mn_major ? rows : depth) * type.bytes / 16;
@@ -92,20 +92,28 @@ std::string kernel_of(const Case& c, u64 a, u64 b, u32 words) {
   const int half = c.n / 2;
   const bool wide = c.a.bytes == 2;
   std::string text =
-      ".version 9.0\n.target sm_90a\n.address_size 64\n.extern .shared .align 1024 .b8 tile[];\n.visible .entry k(.param .u64 image, .param .u64 regs, .param .u64 out)\n{\n"
-      ".reg .b64 %q<8>;\n.reg .b32 %r<16>;\n.reg .f32 %f<" + std::to_string(half) + ">;\n.reg .pred %p<3>;\n"
+      ".version 9.0\n.target sm_90a\n.address_size 64\n.extern .shared .align 1024 .b8 tile[];\n.visible .entry k(.param .u64 image, .param .u64 regs, .param "
+      ".u64 out)\n{\n"
+      ".reg .b64 %q<8>;\n.reg .b32 %r<16>;\n.reg .f32 %f<" +
+      std::to_string(half) +
+      ">;\n.reg .pred %p<3>;\n"
       "ld.param.u64 %q0, [image]; ld.param.u64 %q1, [regs]; ld.param.u64 %q2, [out];\n"
       "mov.u32 %r0, %tid.x; mov.u32 %r1, tile; mov.u32 %r2, %r0;\n"
-      "COPY: setp.ge.u32 %p0, %r2, " + std::to_string(words) + "; @%p0 bra COPIED;\n"
+      "COPY: setp.ge.u32 %p0, %r2, " +
+      std::to_string(words) +
+      "; @%p0 bra COPIED;\n"
       "mul.wide.u32 %q3, %r2, 4; add.s64 %q3, %q0, %q3; ld.global.u32 %r3, [%q3]; shl.b32 %r4, %r2, 2; add.s32 %r4, %r1, %r4; st.shared.u32 [%r4], %r3;\n"
       "add.s32 %r2, %r2, 128; bra COPY;\nCOPIED: fence.proxy.async; bar.sync 0;\n"
       "setmaxnreg.dec.sync.aligned.u32 168; bar.sync 0; setmaxnreg.inc.sync.aligned.u32 232;\n"
       "mul.wide.u32 %q3, %r0, 16; add.s64 %q3, %q1, %q3; ld.global.v4.u32 {%r5,%r6,%r7,%r8}, [%q3];\n"
-      "mul.wide.u32 %q4, %r0, " + std::to_string(half * 4) + "; add.s64 %q4, %q2, %q4;\n";
+      "mul.wide.u32 %q4, %r0, " +
+      std::to_string(half * 4) + "; add.s64 %q4, %q2, %q4;\n";
   for (int i = 0; i < half; i++) text += "ld.global.f32 %f" + std::to_string(i) + ", [%q4+" + std::to_string(4 * i) + "];\n";
-  text += "mov.u64 %q5, " + std::to_string(a) + "; mov.u64 %q6, " + std::to_string(b) + "; setp.ne.u32 %p1, " + (c.add ? "1" : "0") + ", 0;\nwgmma.fence.sync.aligned;\n"
-      "wgmma.mma_async.sync.aligned.m64n" + std::to_string(c.n) + "k" + std::to_string(32 / c.a.bytes) + ".f32." + c.a.name + "." + c.b.name + " " +
-      registers("%f", 0, half) + ", " + (c.registers_a ? registers("%r", 5, 4) : "%q5") + ", %q6, %p1, " + std::to_string(c.sign_a) + ", " + std::to_string(c.sign_b);
+  text += "mov.u64 %q5, " + std::to_string(a) + "; mov.u64 %q6, " + std::to_string(b) + "; setp.ne.u32 %p1, " + (c.add ? "1" : "0") +
+          ", 0;\nwgmma.fence.sync.aligned;\n"
+          "wgmma.mma_async.sync.aligned.m64n" +
+          std::to_string(c.n) + "k" + std::to_string(32 / c.a.bytes) + ".f32." + c.a.name + "." + c.b.name + " " + registers("%f", 0, half) + ", " +
+          (c.registers_a ? registers("%r", 5, 4) : "%q5") + ", %q6, %p1, " + std::to_string(c.sign_a) + ", " + std::to_string(c.sign_b);
   if (wide && !c.registers_a) text += c.layout_a.mn_major ? ", 1" : ", 0";
   if (wide) text += c.layout_b.mn_major ? ", 1" : ", 0";
   text += ";\nwgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n";
@@ -170,7 +178,8 @@ bool run(Gpu& gpu, const Case& c, unsigned seed) {
     if (got[i] != expected[i]) {
       std::printf("n %d %s %s%s, A %u bytes%s step %u, B %u bytes%s step %u: thread %u register %u is %g, expected %g\n", c.n, c.a.name, c.b.name,
                   c.registers_a ? " A in registers" : "", c.layout_a.span, c.layout_a.mn_major ? " MN-major" : "", c.layout_a.step, c.layout_b.span,
-                  c.layout_b.mn_major ? " MN-major" : "", c.layout_b.step, i / (n / 2), i % (n / 2), static_cast<double>(got[i]), static_cast<double>(expected[i]));
+                  c.layout_b.mn_major ? " MN-major" : "", c.layout_b.step, i / (n / 2), i % (n / 2), static_cast<double>(got[i]),
+                  static_cast<double>(expected[i]));
       return false;
     }
   }

@@ -46,10 +46,13 @@ std::map<std::string, Rule> rules(bool kept) {
   const auto if_kept = [&](const std::string& text) { return kept ? text : std::string(); };
   const auto if_broken = [&](const std::string& text) { return kept ? std::string() : text; };
   const std::string ready = fill(16384) + "fence.proxy.async;\n" + kSync + zeros("d") + zeros("e"), start = ready + kFence;
-  const std::string finish = kCommit + kWait, registers = "{%r0, %r1, %r2, %r3}", touch = "add.f32 %x, %d7, %d7;\n", overwrite = "st.shared.u32 [%tile+8192], %tid;\n";
+  const std::string finish = kCommit + kWait, registers = "{%r0, %r1, %r2, %r3}", touch = "add.f32 %x, %d7, %d7;\n",
+                    overwrite = "st.shared.u32 [%tile+8192], %tid;\n";
   const auto with_b = [&](const std::string& change) { return start + if_broken(change) + product() + finish; };
   const auto changed = [&](unsigned value) { return "add.s64 %b, %b, " + std::to_string(value) + ";\n"; };
-  const auto registers_of = [&](const char* what, int count) { return "setmaxnreg." + std::string(what) + ".sync.aligned.u32 " + std::to_string(count) + ";\n"; };
+  const auto registers_of = [&](const char* what, int count) {
+    return "setmaxnreg." + std::string(what) + ".sync.aligned.u32 " + std::to_string(count) + ";\n";
+  };
   return {
       {"accumulator_read", {start + product() + kCommit + if_broken(touch) + kWait + touch}},
       {"accumulator_written", {start + product() + kCommit + if_broken("mov.f32 %d3, 0f00000000;\n") + kWait}},
@@ -57,11 +60,11 @@ std::map<std::string, Rule> rules(bool kept) {
       {"register_of_a_written", {start + product("", registers) + kCommit + if_broken("mov.u32 %r1, 1;\n") + kWait}},
       {"register_of_a_read", {start + product("", registers) + kCommit + if_broken("st.shared.u32 [%tile], %r3;\n") + kWait}},
       // Two products may read the same registers of A.
-      {"register_of_a_shared",
-       {start + product("", registers) + product("", registers, "%b", "e") + kCommit + if_broken("mov.u32 %r1, 1;\n") + kWait}},
+      {"register_of_a_shared", {start + product("", registers) + product("", registers, "%b", "e") + kCommit + if_broken("mov.u32 %r1, 1;\n") + kWait}},
       // A wait covers what was committed before, not the last group that may stay.
       {"group_that_stays",
-       {start + product() + kCommit + product("", "%a", "%b", "e") + kCommit + "wgmma.wait_group.sync.aligned 1;\n" + touch + if_broken("add.f32 %x, %e0, %e0;\n") + kWait}},
+       {start + product() + kCommit + product("", "%a", "%b", "e") + kCommit + "wgmma.wait_group.sync.aligned 1;\n" + touch +
+        if_broken("add.f32 %x, %e0, %e0;\n") + kWait}},
       {"never_committed_before_the_wait", {start + if_kept(product() + kCommit) + if_broken(product()) + kWait + touch + if_broken(kCommit + kWait)}},
       {"another_shape_in_its_accumulators", {start + product() + if_kept(finish + kFence) + product("", "%a", "%b", "d", 8) + finish}},
       {"no_first_fence", {ready + if_kept(kFence) + product() + finish}},
@@ -74,7 +77,8 @@ std::map<std::string, Rule> rules(bool kept) {
       {"half_a_warp_commits", {start + "and.b32 %i, %tid, 31;\nsetp.lt.u32 %p, %i, 16;\n" + product() + (kept ? "" : "@%p ") + kCommit + kWait}},
       {"descriptors_of_lanes", {with_b("and.b32 %i, %tid, 1;\ncvt.u64.u32 %a, %i;\nshl.b64 %a, %a, 1;\nadd.s64 %a, %a, 4611686293305360384;\n")}},
       {"descriptors_of_warps", {with_b("@%last add.s64 %b, %b, 2;\n")}},
-      {"scale_d_of_warps", {start + "setp.eq.u32 %p, %tid, %tid;\n" + if_broken("@%last setp.ne.u32 %p, %tid, %tid;\n") + product("", "%a", "%b", "d", 16, "%p") + finish}},
+      {"scale_d_of_warps",
+       {start + "setp.eq.u32 %p, %tid, %tid;\n" + if_broken("@%last setp.ne.u32 %p, %tid, %tid;\n") + product("", "%a", "%b", "d", 16, "%p") + finish}},
       {"products_of_warps", {start + if_broken("@%last bra OTHER;\n") + product() + "bra OVER;\nOTHER:\n" + product() + "OVER:\n" + finish}},
       {"a_warp_stays_away", {start + if_broken("@%last bra END;\n") + product() + finish + "END:\n"}},
       {"groups_of_warps", {start + product() + if_broken("@%last bra ONE;\n") + if_broken(kCommit + "ONE:\n") + product("", "%a", "%b", "e") + finish}},
@@ -106,7 +110,8 @@ std::map<std::string, Rule> rules(bool kept) {
       {"diverged_count", {"and.b32 %i, %tid, 31;\nsetp.lt.u32 %p, %i, 16;\n" + std::string(kept ? "" : "@%p ") + registers_of("dec", 64)}},
       // 512 threads begin with 128 registers each.
       {"more_than_the_pool",
-       {"setp.ge.u32 %p, %tid, 256;\n@%p bra END;\n@%second bra INC;\n" + registers_of("dec", 40) + "bra END;\nINC:\n" + registers_of("inc", kept ? 216 : 224) + "END:\n",
+       {"setp.ge.u32 %p, %tid, 256;\n@%p bra END;\n@%second bra INC;\n" + registers_of("dec", 40) + "bra END;\nINC:\n" + registers_of("inc", kept ? 216 : 224) +
+            "END:\n",
         512}},
   };
 }

@@ -227,7 +227,7 @@ class Runner {
       const u32 exited = w.exited;
       if (active != 0) {
         try {
-          if (!i.products.empty() && i.opcode != "wgmma") touch_product_registers(w, i, active);
+          if (i.touches_products) touch_product_registers(w, i, active);
           i.run(w, i, active);
         } catch (const NotConverged&) {
           executed_[pc]--;

@@ -30,6 +30,7 @@ struct Instruction {
   int kind = 0;              // address space, mode, comparison: whatever the handler needs
   int flags = 0;
   std::vector<std::uint32_t> products;  // numbers of the registers of wgmma that it uses
+  bool touches_products = false;        // and it is no wgmma
   std::string opcode;                   // without modifiers
   std::string text;
   int file = 0;

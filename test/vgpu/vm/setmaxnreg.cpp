@@ -33,8 +33,9 @@ void setmaxnreg(Warp& w, const Instruction& i, u32 lanes) {
   WarpProducts& own = *w.products;
   const u32 count = own.register_count == 0 ? initial : own.register_count;
   if (i.kind == 1 ? wanted < count : wanted > count) {
-    report(FindingKind::kRegisterCount, w, i, lanes,
-           "this warp has " + std::to_string(count) + " registers per thread, which is " + (i.kind == 1 ? "more" : "fewer") + " than " + std::to_string(wanted));
+    report(
+        FindingKind::kRegisterCount, w, i, lanes,
+        "this warp has " + std::to_string(count) + " registers per thread, which is " + (i.kind == 1 ? "more" : "fewer") + " than " + std::to_string(wanted));
   }
   if (i.kind == 1 && taken + wanted > pool) throw NotYet{};
   auto& asked = block.warpgroups[static_cast<std::size_t>(w.index) / 4]->register_counts;
@@ -73,8 +74,7 @@ bool decode_setmaxnreg(Instruction& i, const std::vector<std::string>& parts) {
   if (parts.size() != 5 || (parts[1] != "inc" && parts[1] != "dec") || parts[2] != "sync" || parts[3] != "aligned" || i.operands.size() != 1) return false;
   i.kind = parts[1] == "inc";
   i.width = std::atoi(i.text.c_str() + i.text.find_last_of(' '));
-  if (i.width < 24 || i.width > 256 || i.width % 8 != 0)
-    throw std::runtime_error("PTX: \"" + i.text + "\": the count must be a multiple of 8 from 24 to 256");
+  if (i.width < 24 || i.width > 256 || i.width % 8 != 0) throw std::runtime_error("PTX: \"" + i.text + "\": the count must be a multiple of 8 from 24 to 256");
   i.run = setmaxnreg;
   return true;
 }

@@ -25,7 +25,8 @@ u64 uniform(Warp& w, const Instruction& i, u32 lanes, std::size_t operand, const
   const u64* values = w.reg(i.operands[operand]);
   for (int l = 1; l < 32; l++) {
     if (values[l] != values[0])
-      report(FindingKind::kWarpgroup, w, i, lanes, std::string(what) + " is " + hex(values[0]) + " in lane 0 and " + hex(values[l]) + " in lane " + std::to_string(l));
+      report(FindingKind::kWarpgroup, w, i, lanes,
+             std::string(what) + " is " + hex(values[0]) + " in lane 0 and " + hex(values[l]) + " in lane " + std::to_string(l));
   }
   return values[0];
 }
@@ -46,7 +47,8 @@ void check_registers(Warp& w, const Instruction& i, u32 lanes) {
     const bool chained = in_flight && !held_a && !holds_a && r.place == place && r.instruction->width == i.width && r.instruction->count == i.count;
     if (in_flight && !chained && !(held_a && holds_a)) {
       report(FindingKind::kRegisterInFlight, w, i, lanes,
-             "its register " + std::to_string(place) + " belongs to a wgmma that no wgmma.wait_group has covered, issued at " + where(*w.block->launch, *r.instruction));
+             "its register " + std::to_string(place) + " belongs to a wgmma that no wgmma.wait_group has covered, issued at " +
+                 where(*w.block->launch, *r.instruction));
     }
     r.last = own.issued + 1;
     r.instruction = &i;
@@ -75,9 +77,9 @@ void issue(Warp& w, const Instruction& i, u32 lanes) {
     const Product& other = group.products[number];
     if (other.instruction != &i || other.a != product.a || other.b != product.b || other.add != product.add) {
       report(FindingKind::kWarpgroup, w, i, lanes,
-             "another warp of the warpgroup issued as its product " + std::to_string(own.issued - 1) + " one with descriptors " + hex(other.a) + " and " + hex(other.b) +
-                 (other.add ? ", adding" : ", not adding") + "; here they are " + hex(product.a) + " and " + hex(product.b) + (product.add ? ", adding" : ", not adding") +
-                 "\n  " + where(*w.block->launch, *other.instruction));
+             "another warp of the warpgroup issued as its product " + std::to_string(own.issued - 1) + " one with descriptors " + hex(other.a) + " and " +
+                 hex(other.b) + (other.add ? ", adding" : ", not adding") + "; here they are " + hex(product.a) + " and " + hex(product.b) +
+                 (product.add ? ", adding" : ", not adding") + "\n  " + where(*w.block->launch, *other.instruction));
     }
   }
   group.products[number].issues[rank_of(w)] = issue_async(w);
@@ -179,8 +181,9 @@ void number_product_registers(Function& function) {
   for (Instruction& i : function.code) {
     if (i.opcode == "wgmma") continue;
     for (const u32 slot : i.operands) {
-      if (slot < numbers.size() && numbers[slot] != 0) i.products.push_back(numbers[slot] - 1);
+      if (numbers[slot] != 0) i.products.push_back(numbers[slot] - 1);
     }
+    i.touches_products = !i.products.empty();
   }
 }
 

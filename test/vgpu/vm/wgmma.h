@@ -32,17 +32,17 @@ struct Warpgroup {
 struct ProductRegister {
   u64 last = 0;  // number + 1 of the last product that uses it: under way until this warp has waited for it
   const Instruction* instruction = nullptr;
-  u32 place = 0;     // among that instruction's registers
-  u64 touched = 0;   // in which interval between fences it was read or written by another instruction, + 1
+  u32 place = 0;    // among that instruction's registers
+  u64 touched = 0;  // in which interval between fences it was read or written by another instruction, + 1
 };
 
 /// What one of the four warps has issued, committed and waited for.
 struct WarpProducts {
   u64 issued = 0;
-  u64 committed = 0;       // groups
+  u64 committed = 0;  // groups
   u64 committed_products = 0;
-  u64 waited = 0;          // groups
-  u64 done = 0;            // products, of the groups waited for
+  u64 waited = 0;  // groups
+  u64 done = 0;    // products, of the groups waited for
   u64 fences = 0;
   std::vector<ProductRegister> registers;
   u32 register_count = 0;  // per thread, after setmaxnreg; 0 before

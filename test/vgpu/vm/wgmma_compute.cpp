@@ -32,12 +32,14 @@ void check_descriptor(Warp& w, const Instruction& i, const Operand& o) {
   }
   const u32 inside = (d.start - d.base) % d.pattern();
   if (inside >= d.span()) {
-    misuse(w, i, o, "begins " + std::to_string(inside) + " bytes behind a multiple of " + std::to_string(d.pattern()) + ", which is in row " +
-                        std::to_string(inside / d.span()) + " of the swizzle's pattern and not what its base offset " + std::to_string(d.base >> 7) + " says");
+    misuse(w, i, o,
+           "begins " + std::to_string(inside) + " bytes behind a multiple of " + std::to_string(d.pattern()) + ", which is in row " +
+               std::to_string(inside / d.span()) + " of the swizzle's pattern and not what its base offset " + std::to_string(d.base >> 7) + " says");
   }
   const u32 width = o.mn_major ? std::min(o.rows * 2, d.span()) : 32;
   if (inside + width > d.span() && (!o.mn_major || inside != 0))
-    misuse(w, i, o, std::to_string(width) + " bytes from byte " + std::to_string(inside) + " of a row on cross the end of its " + std::to_string(d.span()) + " bytes");
+    misuse(w, i, o,
+           std::to_string(width) + " bytes from byte " + std::to_string(inside) + " of a row on cross the end of its " + std::to_string(d.span()) + " bytes");
   const bool uses_stride = o.mn_major || o.rows > 8;
   const bool uses_leading = o.mn_major && o.rows * 2 > d.span();
   if (uses_stride && d.stride % d.pattern() != 0)
