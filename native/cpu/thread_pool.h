@@ -57,8 +57,9 @@ class ThreadPool {
   int wanted_ = 1;  // threads that take part
   /// Of the tasks t, t + wanted, t + 2 · wanted, … how many have been taken: thread t's own, then taken by whoever has none left. The same call
   /// again finds its data in the same caches.
-  struct alignas(64) Taken {
+  struct Taken {
     std::atomic<std::int64_t> count{0};
+    char apart[56];  // from the next one's cache line; aligned memory would take a newer C++ library than Node's
   };
   std::unique_ptr<Taken[]> taken_{new Taken[1]};  // [started_]
 };

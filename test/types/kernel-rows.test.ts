@@ -81,12 +81,15 @@ const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   linear_tile_sm80: (device) => linear(random([9, 72], 1, device).cast('bfloat16'), random([33, 72], 2, device).cast('bfloat16')).readSync(),
 }
 
-/** Calls for rows that take no float32: bfloat16, all operands of it: more rows than are read as they lie, whole steps of the depth. */
+function bfloat16Attention(device: DeviceId, queries: readonly number[]): Numbers {
+  const half = (shape: readonly number[], seed: number): Tensor<'bfloat16'> => random(shape, seed, device).cast('bfloat16')
+  return flashAttention(half(queries, 1), half([2, 99, 2, 40], 2), half([2, 99, 2, 40], 3), { causal: true }).out.readSync()
+}
+
+/** Calls for rows that take no float32, by the row's name without its instruction set, or by op: bfloat16, all operands of it. */
 const bfloat16Cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
-  attention(device) {
-    const half = (shape: readonly number[], seed: number): Tensor<'bfloat16'> => random(shape, seed, device).cast('bfloat16')
-    return flashAttention(half([2, 40, 4, 40], 1), half([2, 99, 2, 40], 2), half([2, 99, 2, 40], 3), { causal: true }).out.readSync()
-  },
+  attention_rows: (device) => bfloat16Attention(device, [2, 2, 6, 40]),  // 6 query rows per kv head: few, but more than float32 is left
+  attention: (device) => bfloat16Attention(device, [2, 40, 4, 40]),
   mlaDecode(device) {
     using cache = new MlaKvCache({ numPages: 4, pageSize: 16, kvLoraRank: 32, qkRopeHeadDim: 8, dtype: 'bfloat16', device })
     const half = (shape: readonly number[], seed: number): Tensor<'bfloat16'> => random(shape, seed, device).cast('bfloat16')
@@ -131,7 +134,7 @@ describe('the kernel registry', () => {
   it.each(rows.filter((row) => row.unusable === '').map((row) => [row.name, row] as const))('%s runs when asked for, and agrees', (name, row) => {
     const device = row.device === 'cpu' ? 'cpu' : 'cuda:0'
     const narrow = row.device === 'cpu' && !row.dtypes.includes('float32')
-    const call = narrow ? bfloat16Cases[row.op]! : rowCases[name] ?? cases[row.op]!
+    const call = narrow ? bfloat16Cases[name.replace(/_[^_]+$/, '')] ?? bfloat16Cases[row.op]! : rowCases[name] ?? cases[row.op]!
     const expected = call(device)
     native.forceKernel(name)
     const runs = (): number => native.kernels().find((kernel) => kernel.name === name)!.runs

@@ -91,9 +91,9 @@ void gather(const Kernel<LatentGatherProblem>&, const LatentGatherProblem& probl
 
 void register_latent_row_kernels() {
   register_kernel<LatentAppendProblem>(
-      {.info = cpu_kernel("latent_append", "latentAppend", "any", kComputeDTypes, "512 + 64"), .reject = accept<LatentAppendProblem>, .run = append});
+      {.info = cpu_kernel("latent_append", "latentAppend", "any", kComputeDTypes, "512/64"), .reject = accept<LatentAppendProblem>, .run = append});
   register_kernel<LatentGatherProblem>(
-      {.info = cpu_kernel("latent_gather", "latentGather", "any", kComputeDTypes, "512 + 64"), .reject = accept<LatentGatherProblem>, .run = gather});
+      {.info = cpu_kernel("latent_gather", "latentGather", "any", kComputeDTypes, "512/64"), .reject = accept<LatentGatherProblem>, .run = gather});
 }
 
 }  // namespace attn::cpu
