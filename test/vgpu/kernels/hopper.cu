@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(96) ring(const __grid_constant__ CU
   }
 }
 
-// out [128, 64] f32 = 2 in: tiles of 64 rows go out by tensor copies from one buffer, which is used twice.
+// out [128, 64] f32 = 2 in: tiles of 32 rows go out by tensor copies from one buffer, which is used again.
 extern "C" __global__ void __launch_bounds__(128) scatter(const __grid_constant__ CUtensorMap map, const float* in) {
   extern __shared__ __align__(1024) unsigned char tiles[];
   auto* tile = reinterpret_cast<float*>(tiles);

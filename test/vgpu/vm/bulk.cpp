@@ -1,4 +1,4 @@
-// cp.async.bulk of contiguous bytes, bulk groups, and the memories as bulk copies see them. PTX ISA 9.7.9.27.
+// cp.async.bulk of contiguous bytes, bulk groups, and arrivals of cp.async. PTX ISA 9.7.9.27.
 //
 // A copy into shared memory poisons its target and lands when no warp of the cluster can go on, in seeded order. A copy out of it is read at the wait for its
 // group with .read and written at the one without; until then its target is poison.
@@ -7,55 +7,10 @@
 #include <algorithm>
 #include <bit>
 
-#include "half.h"
 #include "lanes.h"
 #include "tensor_map.h"
 
 namespace vgpu {
-
-void begin_async_write(Warp& w, const Instruction& i, int lane, Block& block, u32 address, u32 bytes, Swizzle mode) {
-  const u32 size = block.launch->shared_bytes;
-  if (address >= size || bytes > size - address) {
-    report(FindingKind::kOutOfBounds, w, i, u32{1} << lane,
-           std::to_string(bytes) + " bytes at shared + " + hex(address) + ", the block has " + std::to_string(size) + " bytes");
-  }
-  std::fill_n(&block.shared[address], bytes, u8{0xff});
-  if (!block.launch->checks) return;
-  const std::vector<u32> clock = clock_of(w, lane);
-  for (u32 at = address; at < address + bytes; at++) {
-    SharedByte& byte = block.shadow[at];
-    const auto bad = [&](FindingKind kind, const std::string& what) {
-      report(kind, w, i, u32{1} << lane,
-             what + " at shared + " + hex(at) + ", last written by " + (byte.pending ? "a copy" : party(*block.cluster, byte.writer - 1u)) + " at " +
-                 where(*block.launch, *byte.write));
-    };
-    if (byte.barrier) bad(FindingKind::kMbarrier, "a copy onto an mbarrier");
-    if (byte.pending) bad(FindingKind::kSharedRace, "a copy onto one that has not landed");
-    if (byte.writer != 0) {
-      if (byte.writer != w.component + 1 && clock[byte.writer - 1u] <= byte.write_clock) bad(FindingKind::kSharedRace, "copy after write");
-      check_proxy_fence(w, i, clock, w.proxy_fence.get(), byte, at);
-    }
-    if (at % 2 == 0) check_readers(w, i, block, lane, at, w.component);
-    byte.pending = byte.initialised = 1;
-    byte.generic = 0;
-    byte.writer = 0;
-    byte.write = &i;
-  }
-  for (u32 at = address / 16; at <= (address + bytes - 1) / 16; at++) {
-    check_async_readers(w, i, block, lane, at);
-    block.swizzles[at] = static_cast<u8>(mode);
-  }
-}
-
-void end_async_write(Block& block, u32 address, u32 bytes, const Mbarrier& b) {
-  if (!block.launch->checks) return;
-  for (u32 at = address; at < address + bytes; at++) {
-    SharedByte& byte = block.shadow[at];
-    byte.pending = 0;
-    byte.writer = static_cast<u16>(b.component + 1);
-    byte.write_clock = block.cluster->clock[b.component];
-  }
-}
 
 void report_unfinished(Warp& w, const Instruction& i, int lane) {
   report(FindingKind::kOpenBulk, w, i, u32{1} << lane, "all threads have exited and this copy into their shared memory has not landed: nobody waited for it");
@@ -74,30 +29,6 @@ void exit_bulk(Warp& w, u32 lanes) {
     store->write();
   }
   std::erase_if(w.bulk_stores, [&](const auto& store) { return (lanes >> store->lane & 1) != 0; });
-}
-
-void reduce(u8* to, const u8* from, u32 bytes, int type) {
-  const auto each = [&](auto zero, auto sum) {
-    using T = decltype(zero);
-    for (u32 n = 0; n < bytes; n += sizeof(T)) {
-      T a, b;
-      std::memcpy(&a, to + n, sizeof a);
-      std::memcpy(&b, from + n, sizeof b);
-      a = static_cast<T>(sum(a, b));
-      std::memcpy(to + n, &a, sizeof a);
-    }
-  };
-  const auto plain = [](auto a, auto b) { return a + b; };
-  switch (static_cast<TensorType>(type)) {
-    case TensorType::kF32: return each(float{}, plain);
-    case TensorType::kU32:
-    case TensorType::kS32: return each(u32{}, plain);
-    case TensorType::kU64:
-    case TensorType::kS64: return each(u64{}, plain);
-    case TensorType::kF16: return each(u16{}, [](u16 a, u16 b) { return to16<false>(static_cast<double>(from16<false>(a)) + from16<false>(b)); });
-    case TensorType::kBf16: return each(u16{}, [](u16 a, u16 b) { return to16<true>(static_cast<double>(from16<true>(a)) + from16<true>(b)); });
-    default: throw std::runtime_error("the virtual GPU does not add elements of this type");
-  }
 }
 
 namespace {
@@ -244,7 +175,7 @@ void copies_arrive(Warp& w, const Instruction& i, u32 lanes) {
   for_lanes(lanes, [&](int l) {
     const auto address = static_cast<u32>(source(w, i, 0)[l] + static_cast<u64>(i.offset));
     Mbarrier& b = find_mbarrier(w, i, l, *w.block, address, false);
-    if (i.flags == 0) expect_arrival(w, i, l, b);
+    if (i.flags == 0) expect_arrival(b);
     auto arrival = std::make_unique<CopyArrival>();
     arrival->w = &w, arrival->i = &i, arrival->lane = l, arrival->barrier = address;
     std::erase_if(w.copies, [&](const PendingCopy& copy) {

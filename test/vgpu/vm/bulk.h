@@ -10,7 +10,7 @@ Mbarrier& find_mbarrier(Warp& w, const Instruction& i, int lane, Block& block, u
 void complete_bytes(Warp& w, const Instruction& i, int lane, Mbarrier& b, u32 bytes);
 /// cp.async.mbarrier.arrive: the arrival once the copies have landed, and the one that it adds at its issue unless .noinc.
 void arrive_for_copies(Warp& w, const Instruction& i, int lane, Mbarrier& b);
-void expect_arrival(Warp& w, const Instruction& i, int lane, Mbarrier& b);
+void expect_arrival(Mbarrier& b);
 void fence_mbarrier_inits(Warp& w);
 
 /// A copy whose shared memory is gone before it has landed: the next block would get its bytes.

@@ -108,7 +108,7 @@ void invalidate(Warp& w, const Instruction& i, u32 lanes) {
   });
 }
 
-enum Flags { kExpect = 1, kDrop = 2, kRelaxed = 4, kCount = 8, kParity = 16, kNoArrive = 32, kComplete = 64 };
+enum Flags { kExpect = 1, kDrop = 2, kRelaxed = 4, kCount = 8, kParity = 16, kComplete = 32 };
 
 /// What an arrival releases; a relaxed one what a fence has released before it. Some lanes speak for all only after the lanes have synchronised.
 void release(Warp& w, const Instruction& i, u32 lanes, int lane, std::vector<u32>& clock) {
@@ -216,7 +216,7 @@ void arrive_for_copies(Warp& w, const Instruction& i, int lane, Mbarrier& b) {
   settle(cluster, b);
 }
 
-void expect_arrival(Warp&, const Instruction&, int, Mbarrier& b) { b.pending++; }
+void expect_arrival(Mbarrier& b) { b.pending++; }
 
 void fence_mbarrier_inits(Warp& w) {
   for (Mbarrier& b : w.block->mbarriers) {
