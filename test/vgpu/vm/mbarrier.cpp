@@ -128,7 +128,7 @@ void arrive(Warp& w, const Instruction& i, u32 lanes) {
     const u32 operand = (i.flags & (kExpect | kCount)) != 0 ? v32(w, i, 2, l) : 1;
     u32& known = w.clock[b.component + 1];
     known = std::max(known, static_cast<u32>(b.phase));
-    if (last != &b || phase != b.phase) release(w, i, lanes, l, b.arrivals);
+    if (last != &b || phase != b.phase || (w.acquired_lanes >> l & 1) != 0) release(w, i, lanes, l, b.arrivals);
     last = &b;
     phase = b.phase;
     if ((i.flags & kExpect) != 0) b.tx_bytes += operand;
