@@ -1,18 +1,16 @@
 // Special registers. PTX ISA 10.
+#include <string_view>
+
 #include "runner.h"
 
 namespace vgpu {
 namespace {
 
 /// Whether `name` is `prefix` and an axis; then its value is in `out`.
-bool axis(const std::string& name, const char* prefix, const u32 (&values)[3], u64& out) {
-  for (int n = 0; n < 3; n++) {
-    if (name == std::string(prefix) + "xyz"[n]) {
-      out = values[n];
-      return true;
-    }
-  }
-  return false;
+bool axis(const std::string& name, std::string_view prefix, const u32 (&values)[3], u64& out) {
+  if (name.size() != prefix.size() + 1 || name.compare(0, prefix.size(), prefix) != 0 || name.back() < 'x' || name.back() > 'z') return false;
+  out = values[name.back() - 'x'];
+  return true;
 }
 
 }  // namespace

@@ -75,7 +75,12 @@ void start_warp(Block& block, u32 n, u32 threads, bool fresh) {
     const Slot& s = f.slots[slot];
     if (s.kind == SlotKind::kRegister) continue;
     if (s.kind != SlotKind::kSpecial && !fresh) continue;
-    for (u32 l = 0; l < 32; l++) w.reg(slot)[l] = s.kind == SlotKind::kSpecial ? special_register(block, n, l, s.name) : s.value;
+    if (s.kind == SlotKind::kSpecial && (s.name.starts_with("%tid") || s.name.starts_with("%lane"))) {
+      for (u32 l = 0; l < 32; l++) w.reg(slot)[l] = special_register(block, n, l, s.name);
+    } else {
+      const u64 value = s.kind == SlotKind::kSpecial ? special_register(block, n, 0, s.name) : s.value;
+      std::fill(w.reg(slot), w.reg(slot) + 32, value);
+    }
   }
 }
 
