@@ -1,5 +1,6 @@
 import type { MlaKvCache } from '../cache/mla-kv-cache'
 import type { Sequence } from '../cache/sequence'
+import type { AttentionPlan } from '../ops/attention-plan'
 import { linearPerHead } from '../ops/linear-per-head'
 import { paddedMlaDecode } from '../ops/mla-decode'
 import type { FloatTensor } from '../tensor/tensor'
@@ -18,7 +19,7 @@ export interface MlaQueries {
 /** Attention of the newest rows over the cached latents, in latent space -> [batch, len, numHeads, vHeadDim]. */
 export function absorbedAttention(
   config: ResolvedMlaConfig, weights: MlaModuleWeights, { qNope, qPe, lens }: MlaQueries, cache: MlaKvCache, sequences: readonly Sequence[],
-  keep: Keep,
+  keep: Keep, plan?: AttentionPlan,
 ): FloatTensor {
   const { numHeads, kvLoraRank, qkNopeHeadDim, vHeadDim, softmaxScale, causal } = config
   const [batch, len] = qNope.shape as [number, number]
@@ -26,7 +27,7 @@ export function absorbedAttention(
   const absorbed = keep(keep(linearPerHead(heads, weights.absorbQuery)).reshape([batch, len, numHeads, kvLoraRank]))
   const pages = cache.batch(sequences)
   try {
-    const { out } = paddedMlaDecode(absorbed, qPe, cache, pages, { softmaxScale, causal }, lens ?? null)
+    const { out } = paddedMlaDecode(absorbed, qPe, cache, pages, plan === undefined ? { softmaxScale, causal } : { softmaxScale, causal, plan }, lens ?? null)
     const rows = keep(keep(out).reshape([batch * len, numHeads, kvLoraRank]))
     return keep(keep(linearPerHead(rows, weights.valueUp)).reshape([batch, len, numHeads, vHeadDim]))
   } finally {

@@ -3,6 +3,7 @@ import type { PagedCache } from '../cache/paged-cache'
 import type { Sequence } from '../cache/sequence'
 import { checkOneOf, checkOptions } from '../check'
 import { ArgumentError } from '../errors'
+import type { AttentionPlan } from '../ops/attention-plan'
 import { rmsNorm } from '../ops/rms-norm'
 import { rope } from '../ops/rope'
 import { nativeRopeOptions } from '../ops/rope-config'
@@ -55,15 +56,16 @@ export class MultiHeadLatentAttention implements Disposable {
 
   /**
    * x [batch, len, hiddenSize] -> [batch, len, hiddenSize] in the dtype of x. `form` is chosen by cost unless given: expanded (per-head
-   * keys and values are built) for long queries, absorbed (latent space) for decoding.
+   * keys and values are built) for long queries, absorbed (latent space) for decoding. `plan`, for the absorbed form: one of `mlaDecode.plan()`
+   * for as many sequences, rows and heads; one made for a step serves every layer of it.
    *
    * @throws ArgumentError, UnsupportedError, ResourceError (OUT_OF_PAGES, OUT_OF_MEMORY); the cache is then as it was.
    */
-  forward(x: FloatTensor, options?: ForwardOptions<MlaKvCache> & { readonly form?: 'auto' | MlaForm }): FloatTensor {
+  forward(x: FloatTensor, options?: ForwardOptions<MlaKvCache> & { readonly form?: 'auto' | MlaForm; readonly plan?: AttentionPlan }): FloatTensor {
     const { config } = this
     const weights = this.#weights
     weights.given.checkLive()
-    const inputs = checkForward(x, options, ['form'], config.hiddenSize, weights.given.device, (cache: MlaKvCache) => this.#pagesOf(cache))
+    const inputs = checkForward(x, options, ['form', 'plan'], config.hiddenSize, weights.given.device, (cache: MlaKvCache) => this.#pagesOf(cache))
     const wanted = checkOneOf('options.form', options?.form ?? 'auto', ['auto', 'expanded', 'absorbed'])
     const form = wanted === 'auto' ? cheaperForm(config, workOf(inputs)) : wanted
     return withIntermediates((keep) => {
@@ -84,7 +86,7 @@ export class MultiHeadLatentAttention implements Disposable {
       // Rope keys turn on their way into the cache, where the device can do both at once.
       const rotation = config.rope === null ? undefined : { options: nativeRopeOptions('config.rope', config.rope, config.qkRopeHeadDim), positions }
       const kPe = keep(ropeKeys.reshape([batch, len, config.qkRopeHeadDim]))
-      const attend = form === 'absorbed' ? absorbedAttention : expandedCacheAttention
+      const attend: typeof expandedCacheAttention = form === 'absorbed' ? (...given) => absorbedAttention(...given, options?.plan) : expandedCacheAttention
       return undoOnError(appendLatents(store.cache, store.sequences, ckv, kPe, inputs.lens, rotation), () =>
         finish(attend(config, weights, queries, store.cache, store.sequences, keep)),
       )

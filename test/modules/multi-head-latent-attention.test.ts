@@ -1,4 +1,4 @@
-import { devices, Tensor, type FloatTensor } from '../../lib/index'
+import { devices, mlaDecode, Tensor, type FloatTensor } from '../../lib/index'
 import { float64, plain } from '../reference/modules/arithmetic'
 import { multiHeadLatentAttention } from '../reference/modules/multi-head-latent-attention'
 import { cosineDifference } from '../support/compare'
@@ -164,6 +164,26 @@ describe.each(testDevices)('MultiHeadLatentAttention on %s', (device) => {
     using a = layer.forward(next, { cache, sequences: [sequence] })
     using b = layer.forward(next, { cache, sequences: [fork] })
     expect(b.readSync()).toEqual(a.readSync())
+  })
+
+  it('takes a plan for its absorbed form, of the sequences as they were', () => {
+    const { layer, config } = mlaLayer(base, options)
+    const x = activations(1, 7, 32, options)
+    using cache = layer.createCache({ numPages: 16, pageSize: 4 })
+    using prompt = x.tensor.slice(1, 0, 6)
+    using next = x.tensor.slice(1, 6, 7)
+    const sequence = cache.open()
+    disposeLater(layer.forward(prompt, { cache, sequences: [sequence] }))
+    using batch = cache.batch([sequence])
+    using plan = mlaDecode.plan(cache, batch, { qoLen: 1, numHeads: config.numHeads })
+    using other = mlaDecode.plan(cache, batch, { qoLen: 1, numHeads: 1 })
+    expect(() => layer.forward(next, { cache, sequences: [sequence], form: 'absorbed', plan: other })).toThrow('a plan for numHeads 4, received one for numHeads 1')
+    expect(sequence.length).toBe(6)
+    const fork = sequence.fork()
+    using planned = layer.forward(next, { cache, sequences: [sequence], form: 'absorbed', plan })
+    using free = layer.forward(next, { cache, sequences: [fork], form: 'absorbed' })
+    // float32 has no kernel that shares keys by a plan.
+    expect(planned.readSync()).toEqual(free.readSync())
   })
 
   it.each(forms)('answers empty batches and empty pieces (%s)', (form) => {
