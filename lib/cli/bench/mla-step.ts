@@ -29,7 +29,8 @@ function matricesOf({ hiddenSize, numHeads, qLoraRank, kvLoraRank, qkNopeHeadDim
 
 function countsOf(shape: LatentShape): { readonly weights: number; readonly numbers: number } {
   const { plain, perHead } = matricesOf(shape)
-  const sum = (of: readonly (readonly [number, number])[], count: (out: number, width: number) => number) => of.reduce((total, [out, width]) => total + count(out, width), 0)
+  const sum = (of: readonly (readonly [number, number])[], count: (out: number, width: number) => number) =>
+    of.reduce((total, [out, width]) => total + count(out, width), 0)
   return {
     weights: sum(plain, (out, width) => out * width) + shape.numHeads * sum(perHead, (out, width) => out * width),
     numbers: sum(plain, (out, width) => out + width) + shape.numHeads * sum(perHead, (out, width) => out + width),
@@ -109,7 +110,8 @@ export function mlaLinearCase(settings: BenchSettings, length: number): BenchCas
             const size = a.reduce((sum, value, i) => sum + Math.abs(value * (b[i] ?? NaN)), 0)
             const expected = a.reduce((sum, value, i) => sum + value * (b[i] ?? NaN), 0)
             const bound = sumRounding(a.length) * size + 2 * unitRoundoff(dtype) * Math.abs(expected)
-            return { what: `product ${n} of head ${h}, feature ${column}`, actual: readPart(y, [[rows - 1, rows], [h, h + 1], [column, column + 1]]), expected: [expected], bound }
+            const actual = readPart(y, [[rows - 1, rows], [h, h + 1], [column, column + 1]])
+            return { what: `product ${n} of head ${h}, feature ${column}`, actual, expected: [expected], bound }
           }))
         } finally {
           y.dispose()

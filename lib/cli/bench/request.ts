@@ -5,7 +5,9 @@ import { tripleOf } from '../compare/triple'
 import type { PeerName } from './peers/peer'
 import { type Preset, type PresetName, presets } from '../presets'
 
-export const benchOps = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append'] as const
+export const benchOps = [
+  'prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append',
+] as const
 export type BenchOp = (typeof benchOps)[number]
 
 export const cacheDTypes = [...computeDTypes, 'float8_e4m3'] as const satisfies readonly FloatDType[]
