@@ -64,4 +64,24 @@ __device__ inline std::uint32_t pack_bytes(float a, float b, float c, float d) {
   return result;
 }
 
+/// What those bytes stand for.
+__device__ inline void unpack_bytes(std::uint32_t bytes, float (&numbers)[4]) {
+  std::uint32_t halves[2];
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "mov.b32 {low, high}, %2;\n"
+      "cvt.rn.f16x2.e4m3x2 %0, low;\n"
+      "cvt.rn.f16x2.e4m3x2 %1, high;\n"
+      "}"
+      : "=r"(halves[0]), "=r"(halves[1])
+      : "r"(bytes));
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    __half pair[2];
+    memcpy(pair, &halves[i], sizeof(pair));
+    numbers[2 * i] = __half2float(pair[0]);
+    numbers[2 * i + 1] = __half2float(pair[1]);
+  }
+}
+
 }  // namespace attn::cuda

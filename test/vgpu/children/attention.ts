@@ -1,4 +1,5 @@
-// Runs one call on the first CUDA device, or says that there is none: attention.ts decode|prefill|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
+// Runs one call on the first CUDA device, or says that there is none:
+// attention.ts decode|prefill|hidden|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
 import { devices, flashAttention, linear, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
 import { storeInTurns } from '../../support/paged-sequences'
 import { Random } from '../../support/random'
@@ -39,8 +40,10 @@ function run(kind: string | undefined): void {
     tensorOf(random.normals(2 * length * heads * 128), [2, length, heads, 128], 'bfloat16', device)
   const q = tensor(qoLen, 8)
   const k = tensor(700, 2)
-  const v = tensor(700, 2)
-  flashAttention(q, k, v, { causal: kind === 'prefill' }).out.readSync()
+  // hidden: values of the last token are infinite, and most queries do not see it.
+  const v = kind !== 'hidden' ? tensor(700, 2)
+    : tensorOf(random.normals(2 * 700 * 2 * 128).map((x, i) => (i % (700 * 2 * 128) < 699 * 2 * 128 ? x : Infinity)), [2, 700, 2, 128], 'bfloat16', device)
+  flashAttention(q, k, v, { causal: kind !== 'decode' }).out.readSync()
 }
 
 run(process.argv[2])

@@ -21,14 +21,18 @@ struct Instance {
   const char* kernel;
   bool two_parts = false;
 };
-#define ATTN_16_BITS(shape, dims, ...) \
-  {shape, DType::kFloat16, "attention_prefill_f16_" dims, __VA_ARGS__}, {shape, DType::kBFloat16, "attention_prefill_bf16_" dims, __VA_ARGS__},
 constexpr Instance kInstances[] = {
-    ATTN_16_BITS(kPrefillShapes[0], "64", false) ATTN_16_BITS(kPrefillShapes[1], "128", false) ATTN_16_BITS(kPrefillShapes[kPrefillTwoParts], "192_128", true)
-        ATTN_16_BITS(kPrefillShapes[3], "256", false){kPrefillByteShapes[0], DType::kFloat8E4M3, "attention_prefill_e4m3_64"},
+    {kPrefillShapes[0], DType::kFloat16, "attention_prefill_f16_64"},
+    {kPrefillShapes[0], DType::kBFloat16, "attention_prefill_bf16_64"},
+    {kPrefillShapes[1], DType::kFloat16, "attention_prefill_f16_128"},
+    {kPrefillShapes[1], DType::kBFloat16, "attention_prefill_bf16_128"},
+    {kPrefillShapes[kPrefillTwoParts], DType::kFloat16, "attention_prefill_f16_192_128", true},
+    {kPrefillShapes[kPrefillTwoParts], DType::kBFloat16, "attention_prefill_bf16_192_128", true},
+    {kPrefillShapes[3], DType::kFloat16, "attention_prefill_f16_256"},
+    {kPrefillShapes[3], DType::kBFloat16, "attention_prefill_bf16_256"},
+    {kPrefillByteShapes[0], DType::kFloat8E4M3, "attention_prefill_e4m3_64"},
     {kPrefillByteShapes[1], DType::kFloat8E4M3, "attention_prefill_e4m3_128"},
-    {kPrefillByteShapes[2], DType::kFloat8E4M3, "attention_prefill_e4m3_256"}};
-#undef ATTN_16_BITS
+};
 
 constexpr DTypeMask kDTypes = mask_of(DType::kFloat16) | mask_of(DType::kBFloat16) | mask_of(DType::kFloat8E4M3);
 constexpr int kSwizzledRows = 8;                 // the swizzle repeats after as many
@@ -86,8 +90,8 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   if ((mask_of(dtype) & kDTypes) == 0) return "keys are " + std::string(dtype_name(dtype)) + ", not float16, bfloat16 or float8_e4m3";
   if (p.q[0].dtype != dtype) return "q is " + std::string(dtype_name(p.q[0].dtype)) + ", keys are " + dtype_name(dtype);
   const Instance* instance = instance_for(p);
-  if (!instance)
-    return p.num_parts == 2 ? "two parts of more than 192 features in pieces of 64, or values wider than 128, or float8_e4m3" : "head dims above 256";
+  if (!instance && p.num_parts == 2) return "two parts of more than 192 features in pieces of 64, or values wider than 128, or float8_e4m3";
+  if (!instance) return dtype == DType::kFloat8E4M3 ? "head dims above 128" : "head dims above 256";
   const PrefillShape& shape = instance->shape;
   if (auto reason = shared_memory_missing(prefill_shared_bytes(shape))) return reason;
   if (p.group_size > prefill_rows(shape)) return "more than " + std::to_string(prefill_rows(shape)) + " query heads per kv head";

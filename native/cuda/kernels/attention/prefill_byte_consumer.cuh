@@ -1,8 +1,9 @@
 #pragma once
 // One consumer warpgroup of float8_e4m3: 64 rows of the tile with all their keys.
 //   S = Q Kᵀ;  P = 2^8 softmax(S);  O = O · factor + P V
-// Probabilities times 2^8 use e4m3's range: 448 is the most it holds, and what is below 2^-9 is 0. Tensor cores keep about 14 bits of 8-bit
-// products' sums, so P V of one step is summed there and the steps in float32 registers. Consumers take turns in multiplying queries and keys.
+// Probabilities times 2^8 use e4m3's range: 448 is the most it holds, and what is below 2^-9 is 0. One e4m3 number has 4 bits; two of them, the
+// second what the first leaves, have the 8 of bfloat16, which results are held to. Tensor cores keep about 14 bits of 8-bit products' sums, so P V
+// of one step is summed there and the steps in float32 registers. Consumers take turns in multiplying queries and keys.
 
 #include "cuda/common/wgmma.cuh"
 #include "cuda/kernels/attention/prefill_epilogue.cuh"
@@ -16,13 +17,16 @@ __device__ __forceinline__ float head_scale(const HeadScales& scales, int sequen
   return scales.data ? scales.data[sequence * scales.sequence_stride + head * scales.head_stride] : 1.0f;
 }
 
-/// Probabilities of 32 keys as four registers of the A operand, bytes in the order of prefill_transposer.cuh.
+/// Probabilities of 32 keys as four registers of the A operand and four of what is left, bytes in the order of prefill_transposer.cuh.
 template <int kCount>
-__device__ __forceinline__ void prefill_pack_bytes(std::uint32_t (&p)[kCount / 4], const float (&s)[kCount]) {
+__device__ __forceinline__ void prefill_pack_bytes(std::uint32_t (&p)[kCount / 4], std::uint32_t (&rest)[kCount / 4], const float (&s)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount / 4; ++i) {
     const int block = i / 4, h = i % 4 / 2, half = i % 2, first = 16 * block + 8 * h + 2 * half;
     p[i] = pack_bytes(s[first], s[first + 1], s[first + 4], s[first + 5]);
+    float packed[4];
+    unpack_bytes(p[i], packed);
+    rest[i] = pack_bytes(s[first] - packed[0], s[first + 1] - packed[1], s[first + 4] - packed[2], s[first + 5] - packed[3]);
   }
 }
 
@@ -32,7 +36,7 @@ struct PrefillByteConsumer {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;
   static constexpr int kConsumers = kShape.consumers, kKv = Shared::kKv, kVo = Shared::kVo;
-  static constexpr int kPart = kVo < 128 ? kVo : 128;  // features of one product with the values: more would not fit beside the sums
+  static constexpr int kPart = kVo == 128 ? 128 : 64;  // features of one product with the values: more would not fit beside the sums
 
   const PrefillParams& params;
   const Shared& shared;
@@ -49,31 +53,36 @@ struct PrefillByteConsumer {
   }
 
   /// o = o · factor + P V of a stage, for the features of one part; `t` is for the product alone.
-  __device__ __forceinline__ void add_part(float (&o)[kVo / 2], std::uint32_t (&p)[kKv / 8], float (&t)[kPart / 2], int part, int stage,
+  __device__ __forceinline__ void add_part(float (&o)[kVo / 2], std::uint32_t (&p)[kKv / 8], std::uint32_t (&rest)[kKv / 8], float (&t)[kPart / 2], int part, int stage,
                                            const float (&factor)[2]) const {
     wgmma_hold(t);
     wgmma_hold(p);
+    wgmma_hold(rest);
     wgmma_fence();
     const std::uint64_t b = wgmma_k_major(shared.transposed(stage) + part * kPart * kPrefillBoxBytes);
 #pragma unroll
-    for (int k = 0; k < kKv / 32; ++k) Wgmma<T, kPart>::rs(t, &p[4 * k], b + (k * 32 >> 4), k > 0);
+    for (int k = 0; k < kKv / 32; ++k) {
+      Wgmma<T, kPart>::rs(t, &p[4 * k], b + (k * 32 >> 4), k > 0);
+      Wgmma<T, kPart>::rs(t, &rest[4 * k], b + (k * 32 >> 4), true);
+    }
     wgmma_commit();
     wgmma_wait<0>();
     wgmma_hold(t);
     wgmma_hold(p);
+    wgmma_hold(rest);
 #pragma unroll
     for (int n = 0; n < kPart / 2; ++n) o[part * kPart / 2 + n] = fmaf(o[part * kPart / 2 + n], factor[n / 2 % 2], t[n]);
   }
 
   /// The scores' registers are free once they are probabilities.
-  __device__ __forceinline__ void add_values(float (&o)[kVo / 2], std::uint32_t (&p)[kKv / 8], float (&s)[kKv / 2], int stage, const float (&factor)[2]) const {
+  __device__ __forceinline__ void add_values(float (&o)[kVo / 2], std::uint32_t (&p)[kKv / 8], std::uint32_t (&rest)[kKv / 8], float (&s)[kKv / 2], int stage, const float (&factor)[2]) const {
 #pragma unroll
     for (int part = 0; part < kVo / kPart; ++part) {
       if constexpr (kPart == kKv) {
-        add_part(o, p, s, part, stage, factor);
+        add_part(o, p, rest, s, part, stage, factor);
       } else {
         float t[kPart / 2] = {};
-        add_part(o, p, t, part, stage, factor);
+        add_part(o, p, rest, t, part, stage, factor);
       }
     }
   }
@@ -112,10 +121,10 @@ struct PrefillByteConsumer {
           release(shared.k_empty(stage.index));
           if (step + 1 == item.steps) release(shared.q_empty());
           prefill_weigh<kPrefillByteOffset>(s, rows, params, item, first, scale, factor, lane);
-          std::uint32_t p[kKv / 8];
-          prefill_pack_bytes(p, s);
+          std::uint32_t p[kKv / 8], rest[kKv / 8];
+          prefill_pack_bytes(p, rest, s);
           mbarrier_wait(shared.v_clean(stage.index), stage.parity);
-          add_values(o, p, s, stage.index, factor);
+          add_values(o, p, rest, s, stage.index, factor);
           hidden |= item.hides_values(first) && shared.found_hidden(stage.index);
           release(shared.t_empty(stage.index));
         }

@@ -1,0 +1,101 @@
+// Prefill at every size that kernels are compiled for: head dims, groups that do not divide a tile, more tiles than multiprocessors, pages, values that are
+// not finite where they are hidden.
+import { flashAttention, Tensor, type DeviceId } from '../../lib/index'
+import { native } from '../../lib/native'
+import { fromHandle, handleOf } from '../../lib/tensor/tensor'
+import { attentionCase, makeArrays, type AttentionCase } from '../support/attention-cases'
+import { expectSameBits } from '../support/compare'
+import { testDevices } from '../support/devices'
+import { callOptions, expectAttention } from '../support/run-attention'
+import { tensorOf } from '../support/tensors'
+
+const cuda = testDevices.filter((id) => id !== 'cpu')
+const onDevices = cuda.length > 0 ? describe.each(cuda) : describe.skip.each(['cuda:0'] as const)
+
+const row = 'attention_prefill_sm90a'
+const find = () => native.kernels().find(({ name }) => name === row)
+
+/** Runs the work, and expects the row to have done it where the device has it. */
+function byPrefill(work: () => void): void {
+  const before = find()?.runs
+  work()
+  if (find()?.unusable === '') expect(find()!.runs).toBe(before! + 1)
+}
+
+function check(c: AttentionCase, dtype: 'float16' | 'bfloat16' | 'float8_e4m3', device: DeviceId, arrays = makeArrays(c, dtype, 3)): void {
+  const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo } = c
+  const q = tensorOf(arrays.q, [batch, qoLen, numQoHeads, headDimQk], dtype, device)
+  const k = tensorOf(arrays.k, [batch, kvLen, numKvHeads, headDimQk], dtype, device)
+  const v = tensorOf(arrays.v, [batch, kvLen, numKvHeads, headDimVo], dtype, device)
+  byPrefill(() => {
+    const result = flashAttention(q, k, v, callOptions(c.options, batch, numQoHeads, device))
+    expectAttention(result, arrays, c.options, dtype === 'float8_e4m3' ? 'bfloat16' : dtype)
+  })
+}
+
+onDevices('prefill on %s', (device) => {
+  const dims = [[64, 64], [128, 128], [192, 128], [256, 256]] as const
+  const sizes = (['float16', 'bfloat16', 'float8_e4m3'] as const).flatMap((dtype) =>
+    dims.filter(([dim]) => dtype !== 'float8_e4m3' || dim <= 128).map(([qk, vo]) => [dtype, qk, vo] as const))
+
+  // Two tiles of rows and three of keys, the first with keys that the window hides from some rows, the last half full.
+  test.each(sizes)('%s, head dims %d and %d', (dtype, headDimQk, headDimVo) => {
+    const c = attentionCase({ qoLen: 140, kvLen: 300, numQoHeads: 2, numKvHeads: 1, headDimQk, headDimVo, options: { causal: true, window: { left: 200 } } })
+    const arrays = makeArrays(c, dtype, 3)
+    // Hidden from all rows, from most, and seen by the last alone.
+    for (const j of [0, 1, 2, 20, 21, 298, 299]) arrays.v.fill(dtype === 'float8_e4m3' || j % 2 ? NaN : Infinity, j * headDimVo, j * headDimVo + 5)
+    check(c, dtype, device, arrays)
+    check({ ...c, options: {} }, dtype, device)
+  })
+
+  test.each([3, 5, 7, 24])('groups of %d heads, which leave rows of a tile empty', (numQoHeads) => {
+    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk: 64, options: { causal: true } }), 'bfloat16', device)
+  })
+
+  test.each<AttentionCase>([
+    attentionCase({ qoLen: 90, kvLen: 150, options: { causal: true, alibiSlopes: [0.5, 0.25, 0.125, 0.0625], sinks: [0.5, -3, 4, 0] } }),
+    attentionCase({ qoLen: 90, kvLen: 150, options: { causal: true, logitSoftcap: 15 } }),
+    attentionCase({ qoLen: 90, kvLen: 150, options: { softmaxScale: -0.3 } }),
+    attentionCase({ batch: 3, qoLen: 90, kvLen: 150, options: { kvLens: [150, 1, 0] } }),
+    attentionCase({ qoLen: 150, kvLen: 90, options: { causal: true, sinks: [0.5, -3, 4, 0] } }),
+  ].flatMap((c) => [{ ...c, headDimQk: 128, headDimVo: 128 }, c]))('%j', (c) => {
+    for (const dtype of ['bfloat16', 'float8_e4m3'] as const) check(c, dtype, device)
+  })
+
+  test('more tiles than multiprocessors: blocks work on several, one after the other', () => {
+    const c = attentionCase({ batch: 3, qoLen: 400, kvLen: 130, numQoHeads: 20, numKvHeads: 20, headDimQk: 16, options: { causal: true, window: { left: 100 } } })
+    check(c, 'bfloat16', device)
+    check({ ...c, batch: 2, numQoHeads: 18, numKvHeads: 18, headDimQk: 32, headDimVo: 32 }, 'float8_e4m3', device)
+  })
+
+  test.each([8, 24, 64, 128, 256])('pages of %d tokens hold the same keys as a dense tensor', (pageSize) => {
+    const [qoLen, kvLen, heads, dim, dtype] = [70, 300, 2, 64, 'bfloat16'] as const
+    const random = (seed: number, shape: readonly number[]) => Tensor.randn(shape, { seed, dtype, device })
+    const [q, k, v] = [random(3, [1, qoLen, 4, dim]), random(1, [1, kvLen, heads, dim]), random(2, [1, kvLen, heads, dim])]
+    const count = Math.ceil(kvLen / pageSize)
+    const table = Int32Array.from({ length: count }, (_, i) => count - 1 - i)
+    const slots = Int32Array.from({ length: kvLen }, (_, i) => table[Math.floor(i / pageSize)]! * pageSize + (i % pageSize))
+    // What no token fills is NaN, which nobody may read.
+    const [keys, values] = [k, v].map((rows) => {
+      const pages = Tensor.from(new Float32Array(count * pageSize * heads * dim).fill(NaN), [count, pageSize, heads, dim], { dtype, device })
+      native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), slots)
+      return pages
+    })
+    const int32 = (numbers: ArrayLike<number>, shape: readonly number[]) => handleOf('numbers', Tensor.from(Array.from(numbers), shape, { dtype: 'int32', device }))
+    const expected = flashAttention(q, k, v, { causal: true }).out.readSync()
+    byPrefill(() => {
+      const [handle] = [native.pagedAttention(handleOf('q', q), handleOf('k', keys!), handleOf('v', values!), int32(table, [1, count]), int32([kvLen], [1]), kvLen, null,
+        true, -1, -1, NaN, 0, null, null, false, null)].flat() as [Parameters<typeof fromHandle>[0]]
+      expectSameBits(fromHandle(handle, dtype, [1, qoLen, 4, dim], device).readSync(), expected)
+    })
+  })
+
+  test('rows of 40 bytes, which TMA cannot copy, are left to others', () => {
+    const before = find()?.runs
+    const c = attentionCase({ qoLen: 90, headDimQk: 20, headDimVo: 20 })
+    const arrays = makeArrays(c, 'bfloat16', 3)
+    const [q, k, v] = [tensorOf(arrays.q, [1, 90, 4, 20], 'bfloat16', device), tensorOf(arrays.k, [1, 9, 2, 20], 'bfloat16', device), tensorOf(arrays.v, [1, 9, 2, 20], 'bfloat16', device)]
+    expectAttention(flashAttention(q, k, v, callOptions({}, 1, 4, device)), arrays, {}, 'bfloat16')
+    expect(find()?.runs).toBe(before)
+  })
+})

@@ -1,0 +1,72 @@
+// The prefill kernel of compute capability 9.0 on the virtual GPU: keys and values come once for a tile of rows and its group of heads, shared memory
+// without conflicts, and each of several edits that breaks the kernel is found.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { registerFile } from '../support/child'
+import { type LaunchReport, readReport } from './report'
+import { buildVirtualGpu, findNvcc, root } from './samples'
+
+const folder = mkdtempSync(join(tmpdir(), 'vgpu-'))
+const kernel = 'attention_prefill_bf16_128'
+let runs = 0
+
+/** The launches of one call; undefined where the addon is built without CUDA. */
+function run(kind: 'prefill' | 'hidden', env: Record<string, string> = {}): LaunchReport[] | undefined {
+  const report = join(folder, `${++runs}.json`)
+  const child = join(__dirname, 'children', 'attention.ts')
+  const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
+    encoding: 'utf8',
+    timeout: 200_000,
+    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
+  })
+  if (done.status !== 0 && env.VGPU_REPLACE === undefined) throw new Error(done.stderr)
+  return done.stdout === 'none' ? undefined : readReport(report)
+}
+
+const toolkit = findNvcc() !== undefined
+if (toolkit) buildVirtualGpu()
+const withCuda = toolkit && run('prefill') !== undefined
+if (!withCuda) process.stderr.write('the addon is built without CUDA: what its prefill kernel moves is not tested\n')
+
+;(withCuda ? describe : describe.skip)('prefill on compute capability 9.0', () => {
+  test.each(['0', '1', '2'])('every byte is copied once, nothing is found, seed %s', (seed) => {
+    for (const kind of ['prefill', 'hidden'] as const) {
+      const launches = run(kind, { VGPU_SEED: seed }) ?? []
+      expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
+      const launch = launches.find((one) => one.kernel === kernel)!
+      // [2, 130, 8 heads, 128] queries and outputs, [2, 700, 2 heads, 128] keys and values; 32 queries with their 4 heads are a tile, which sees keys up to its
+      // last query's own, in steps of 128.
+      const queryBytes = 2 * 130 * 8 * 128 * 2
+      const tileKeys = [0, 32, 64, 96, 128].map((first) => Math.min(Math.ceil((Math.min(first + 32, 130) + 570) / 128) * 128, 700))
+      const kvBytes = 2 * 2 * 128 * 2 * tileKeys.reduce((sum, keys) => sum + keys, 0)
+      const loaded = launch.traffic.filter(({ loadedBytes }) => loadedBytes > 0).map(({ loadedBytes }) => loadedBytes)
+      if (kind === 'prefill') expect(loaded).toEqual([queryBytes, kvBytes, kvBytes])
+      const stored = launch.traffic.filter(({ storedBytes }) => storedBytes > 0)
+      expect(stored.map(({ storedBytes, uniqueStoredBytes }) => [storedBytes, uniqueStoredBytes])).toEqual([[queryBytes, queryBytes]])
+      expect(launch.sharedWays).toBe(launch.sharedPhases)
+    }
+  })
+
+  // "n|statement|replacement": each of the waits for an mbarrier in the order of the kernel's text, and so on.
+  const copies = /^(read of pending copy|shared memory race|mbarrier misuse)$/
+  const products = /^register of wgmma in flight$/
+  test.each([
+    ...[0, 1, 2, 3, 4, 5].map((n) => [`${n}|mbarrier.try_wait|setp.eq.u32 p, 0, 0`, copies] as const),
+    ...[0, 1, 2, 3].map((n) => [`${n}|wgmma.wait_group|`, products] as const),
+    ['-1|wgmma.commit_group|', products],
+    ['0|wgmma.fence|', /^missing wgmma.fence$/],
+    ['0|bar.sync|', copies],
+    ['-1|fence.mbarrier_init|', copies],
+    ['0|mbarrier.arrive.shared|', /^deadlock$/],
+    ['0|mbarrier.arrive.expect_tx|', /^deadlock$/],
+    ['0|barrier.sync|', /^barrier misuse$/],
+    // The cleaners' writes, before the product reads them.
+    ['1|fence.proxy.async|', /^missing proxy fence$/],
+  ])('with %s: is found', (edit, finding) => {
+    const broken = (run(edit.includes('fence.proxy') ? 'hidden' : 'prefill', { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
+    expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
+    expect(broken[0]!.finding).toMatch(finding)
+  })
+})
