@@ -30,7 +30,7 @@ if (toolkit) buildVirtualGpu()
 const withCuda = toolkit && run('bfloat16') !== undefined
 if (!withCuda) process.stderr.write('the addon is built without CUDA: its decoding kernels for compute capability 9.0 are not tested\n')
 
-const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attention_decode_bf16_e4m3_d128' }
+const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attention_decode_e4m3_d128' }
 
 ;(withCuda ? describe : describe.skip)('decoding on compute capability 9.0', () => {
   // [cache, queries, rows of the tile that holds 4 heads of them]

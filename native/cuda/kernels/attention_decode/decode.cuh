@@ -28,7 +28,9 @@ class DecodeConsumer {
   __device__ DecodeConsumer(const DecodeTask& task, char* shared, int warp, int lane)
       : task_(task), p_(task.p), shared_(shared), warp_(warp), lane_(lane), products_{warp, lane}, softmax_(task.p, shared, warp, lane) {
     scale_ = p_.softmax_scale * kLog2e;
-    if constexpr (sizeof(KV) == 1) scale_ *= head_scale(p_.k_scales, task.span.index, task.kv_head);
+    if constexpr (sizeof(KV) == 1) {
+      scale_ *= head_scale(p_.q_scales, task.span.index, task.kv_head) * head_scale(p_.k_scales, task.span.index, task.kv_head);
+    }
   }
 
   __device__ void run() {

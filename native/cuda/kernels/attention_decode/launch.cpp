@@ -75,14 +75,18 @@ DecodeMaps encode_maps(const AttentionProblem& p, const HeadRows& rows) {
   return {encode_tensor_map(map_shape(p, rows, box_keys(p))), encode_tensor_map(map_shape(p, rows, 1))};
 }
 
-/// Rows that cannot be read four bytes (queries) or by tensor maps (keys, values) at a time.
+/// Types, or rows that cannot be read by pairs (queries) or by tensor maps (keys, values).
 std::optional<std::string> inputs_missing(const AttentionProblem& p) {
-  const DType q = p.q[0].dtype, k = p.k[0].dtype;
-  if ((mask_of(q) & kSplitDTypes) == 0) return "takes queries in float16 or bfloat16";
-  if (k != q && k != DType::kFloat8E4M3) return "takes keys and values of the queries' dtype or float8_e4m3";
-  const HeadRows& rows = p.q[0];
-  const bool even = rows.sequence_stride % 2 == 0 && rows.row_stride % 2 == 0 && rows.head_stride % 2 == 0 && rows.dim % 2 == 0;
-  if (rows.dim_stride != 1 || !even || reinterpret_cast<std::uintptr_t>(rows.data) % 4 != 0) return "takes queries of whole, aligned pairs of features";
+  const HeadRows& q = p.q[0];
+  const DType kv = p.k[0].dtype;
+  if (kv == DType::kFloat8E4M3) {
+    if (q.dtype == DType::kFloat32) return "takes queries of 16 bits or float8_e4m3";  // they become float16
+  } else {
+    if (q.dtype != kv || (mask_of(kv) & kSplitDTypes) == 0) return "takes float16 or bfloat16, queries and keys alike, or keys and values of float8_e4m3";
+    const bool even = q.sequence_stride % 2 == 0 && q.row_stride % 2 == 0 && q.head_stride % 2 == 0 && q.dim % 2 == 0;
+    if (q.dim_stride != 1 || !even || !is_aligned(q.data, 4)) return "takes queries of whole, aligned pairs of features";
+  }
+  if ((mask_of(p.out.dtype) & kSplitDTypes) == 0) return "gives float16 or bfloat16";
   for (const HeadRows* kv : {&p.k[0], &p.v}) {
     if (auto reason = tensor_map_unfit(map_shape(p, *kv, DecodeTile::kKeys))) return reason;
   }
@@ -104,13 +108,17 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   return std::nullopt;
 }
 
+std::string kernel_name(DType dtype, const char* suffix) {
+  const char* name = dtype == DType::kFloat8E4M3 ? "e4m3" : dtype == DType::kFloat16 ? "f16" : "bf16";
+  return std::string(kOp) + "_" + name + "_" + suffix;
+}
+
 std::size_t workspace(const Kernel<AttentionProblem>&, const AttentionProblem& p, int) { return split_workspace(p); }
 
 void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& execution) {
   auto& gpu = static_cast<CudaExecution&>(execution);
   const NamedTile* named = tile_for(p);
   const SplitParams split = split_params(p, named->tile.rows, gpu);
-  const std::string prefix = std::string(kOp) + (p.q[0].dtype == DType::kFloat16 ? "_f16_" : "_bf16_");
   const std::int64_t blocks = split_blocks(p, named->tile.rows);
   if (blocks > 0) {
     const DecodeParams params{split, encode_maps(p, p.k[0]), encode_maps(p, p.v), static_cast<std::int32_t>(box_keys(p))};
@@ -118,7 +126,7 @@ void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& 
     launch.grid.x = static_cast<unsigned>(blocks);
     launch.threads = DecodeTile::kThreads;
     launch.shared_bytes = static_cast<unsigned>(named->tile.shared_bytes());
-    gpu.launch(kOp, (prefix + named->name).c_str(), launch, params);
+    gpu.launch(kOp, kernel_name(p.k[0].dtype, named->name).c_str(), launch, params);
   }
   const std::int64_t combine_blocks = combine_grid(p);
   if (combine_blocks == 0) return;
@@ -126,7 +134,7 @@ void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& 
   launch.grid.x = static_cast<unsigned>(combine_blocks);
   launch.threads = 32 * kCombineRows;
   launch.overlap = blocks > 0;  // it waits for the splits itself
-  gpu.launch(kOp, (prefix + "combine").c_str(), launch, split);
+  gpu.launch(kOp, kernel_name(p.out.dtype, "combine").c_str(), launch, split);
 }
 
 std::int64_t splits(const Kernel<AttentionProblem>&, const AttentionProblem& p) { return num_splits(p); }

@@ -7,8 +7,8 @@
 // keys and as many of values a tile: at 16 lanes a cycle, the lowest rate that a multiprocessor has for any conversion, less than half of the time
 // that memory needs for them.
 //
-// Queries are f16 too. Those of bfloat16 are multiplied by a power of two per row, so that the largest is near 2^14: what is lost lies below 2^-38
-// of it. Scales of keys and of rows multiply the scores, those of values the output.
+// Queries of any 16-bit type or e4m3 become f16 too, multiplied by a power of two per row so that the largest is near 2^14: what is lost lies below
+// 2^-38 of it. Scales of rows, queries and keys multiply the scores, those of values the output.
 
 #include "cuda/common/mma.cuh"
 #include "cuda/common/warp.cuh"
@@ -24,7 +24,7 @@ __device__ __forceinline__ std::uint32_t half_pair(std::uint32_t bits) {
   return pair;
 }
 
-template <class T, DecodeTile kTile>
+template <DecodeTile kTile>
 struct ProductsE4m3 {
   using Layout = DecodeLayout<kTile>;
   using Product = WgmmaSwapped<__half, kTile.rows>;
@@ -46,34 +46,24 @@ struct ProductsE4m3 {
 #pragma unroll 1
     for (int row = warp; row < kTile.rows; row += kTile.kConsumerWarps) {
       const bool exists = row < task.num_rows;
-      const T* from = reinterpret_cast<const T*>(q.data);
-      if (exists) from += task.span.qo_row(task.p, q, task.query_of(row)) + task.head_of(row) * q.head_stride;
-      Pack<T, 2> pairs[kTile.dim / 64];
-      float largest = 0;
+      const std::int64_t from = exists ? task.span.qo_row(task.p, q, task.query_of(row)) + task.head_of(row) * q.head_stride : 0;
+      float pairs[kTile.dim / 64][2], largest = 0;
 #pragma unroll
-      for (int box = 0; box < kTile.dim / 64; ++box) {
-        const int feature = box * 64 + 2 * lane;
-        pairs[box] = exists && feature < q.dim ? load_pack<T, 2>(from + feature) : Pack<T, 2>{};
-#pragma unroll
-        for (const T& item : pairs[box].items) {
-          const float x = fabsf(to_float(item));
-          largest = fmaxf(largest, isfinite(x) ? x : 0);
-        }
+      for (int i = 0; i < kTile.dim / 32; ++i) {
+        const int feature = i / 2 * 64 + 2 * lane + i % 2;
+        const float x = exists && feature < q.dim ? load_element(q.data, q.dtype, from + feature * q.dim_stride) : 0.0f;
+        pairs[i / 2][i % 2] = x;
+        largest = fmaxf(largest, isfinite(x) ? fabsf(x) : 0.0f);
       }
-      float factor = 1, inverse = 1;
-      if constexpr (!std::is_same_v<T, __half>) {
-        const int exponent = static_cast<int>(__float_as_uint(warp_max(largest)) >> 23) - 127;
-        const int power = min(max(14 - exponent, -126), 126);
-        factor = __uint_as_float(static_cast<unsigned>(power + 127) << 23);
-        inverse = __uint_as_float(static_cast<unsigned>(127 - power) << 23);
-      }
+      const int exponent = static_cast<int>(__float_as_uint(warp_max(largest)) >> 23) - 127, power = min(max(14 - exponent, -126), 126);
+      const float factor = __uint_as_float(static_cast<unsigned>(power + 127) << 23), inverse = __uint_as_float(static_cast<unsigned>(127 - power) << 23);
       if (lane == 0) reinterpret_cast<float*>(shared + Layout::kScalesAt)[row] = inverse;
       // Feature 16t + 4k + 2u + e of 64 is column 2t + 8u + e of product k.
       const int t = lane / 8, k = lane / 2 % 4, u = lane % 2;
 #pragma unroll
       for (int box = 0; box < kTile.dim / 64; ++box) {
         *reinterpret_cast<std::uint32_t*>(shared + Layout::kQueriesAt + box * kTile.rows * 128 + swizzled_column(row, 16 * k + 8 * u + 2 * t)) =
-            pack_pair(__half{}, to_float(pairs[box].items[0]) * factor, to_float(pairs[box].items[1]) * factor);
+            pack_pair(__half{}, pairs[box][0] * factor, pairs[box][1] * factor);
       }
     }
   }

@@ -54,15 +54,15 @@ struct DecodeLayout {
   X(d256_r32, 256, 32, 6, 2, 1)
 
 // Keys and values in e4m3. 64 features take boxes of 128 bytes all the same: half of them is filled with zeros.
-#define ATTN_DECODE_TILES_8(X)        \
-  X(e4m3_d64_r8, 64, 8, 12, 1, 2)     \
-  X(e4m3_d64_r16, 64, 16, 12, 1, 2)   \
-  X(e4m3_d64_r64, 64, 64, 11, 1, 2)   \
-  X(e4m3_d128_r8, 128, 8, 12, 1, 2)   \
-  X(e4m3_d128_r16, 128, 16, 12, 1, 2) \
-  X(e4m3_d128_r64, 128, 64, 20, 1, 1) \
-  X(e4m3_d256_r8, 256, 8, 6, 1, 2)    \
-  X(e4m3_d256_r16, 256, 16, 6, 1, 2)  \
-  X(e4m3_d256_r32, 256, 32, 11, 1, 1)
+#define ATTN_DECODE_TILES_8(X)   \
+  X(d64_r8, 64, 8, 12, 1, 2)     \
+  X(d64_r16, 64, 16, 12, 1, 2)   \
+  X(d64_r64, 64, 64, 11, 1, 2)   \
+  X(d128_r8, 128, 8, 12, 1, 2)   \
+  X(d128_r16, 128, 16, 12, 1, 2) \
+  X(d128_r64, 128, 64, 20, 1, 1) \
+  X(d256_r8, 256, 8, 6, 1, 2)    \
+  X(d256_r16, 256, 16, 6, 1, 2)  \
+  X(d256_r32, 256, 32, 11, 1, 1)
 
 }  // namespace attn::cuda
