@@ -15,6 +15,8 @@ const cuda = testDevices.filter((id) => id !== 'cpu')
 const onDevices = cuda.length > 0 ? describe.each(cuda) : describe.skip.each(['cuda:0'] as const)
 
 onDevices('kernels of %s', (device) => {
+  afterEach(() => native.forceKernel(''))
+
   test.each(['float16', 'bfloat16'] as const)('linear over enough rows and columns in %s for the largest tiles', (dtype) => {
     const [rows, inFeatures, outFeatures, random] = [1290, 40, 1300, new Random(5)]
     const [x, weight] = [roundAll(dtype, random.normals(rows * inFeatures)), roundAll(dtype, random.normals(outFeatures * inFeatures, inFeatures ** -0.5))]
@@ -49,6 +51,8 @@ onDevices('kernels of %s', (device) => {
       return pages
     })
     for (const qoLen of [1, 5, 40]) {
+      // The prefill row for 9.0 takes pages of some sizes only: the other row answers both calls.
+      native.forceKernel(qoLen === 40 ? 'attention_tile_sm80' : '')
       const q = random(3, [1, qoLen, 4, dim])
       const int32 = (numbers: Int32Array) => handleOf('numbers', Tensor.from(numbers, [1, numbers.length], { dtype: 'int32', device }))
       const lens = handleOf('lens', Tensor.from([kvLen], [1], { dtype: 'int32', device }))
