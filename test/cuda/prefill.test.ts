@@ -6,7 +6,7 @@ import { fromHandle, handleOf } from '../../lib/tensor/tensor'
 import { attentionCase, makeArrays, type AttentionCase } from '../support/attention-cases'
 import { expectSameBits } from '../support/compare'
 import { testDevices } from '../support/devices'
-import { callOptions, expectAttention } from '../support/run-attention'
+import { callOptions, expectAttention, packedTensors } from '../support/run-attention'
 import { tensorOf } from '../support/tensors'
 
 const cuda = testDevices.filter((id) => id !== 'cpu')
@@ -78,14 +78,16 @@ onDevices('prefill on %s', (device) => {
     // What no token fills is NaN, which nobody may read.
     const [keys, values] = [k, v].map((rows) => {
       const pages = Tensor.from(new Float32Array(count * pageSize * heads * dim).fill(NaN), [count, pageSize, heads, dim], { dtype, device })
-      native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), slots)
+      native.pagedAppend(handleOf('rows', rows), handleOf('pages', pages), slots, null)
       return pages
     })
     const int32 = (numbers: ArrayLike<number>, shape: readonly number[]) => handleOf('numbers', Tensor.from(Array.from(numbers), shape, { dtype: 'int32', device }))
+    const [table32, lens] = [int32(table, [1, count]), int32([kvLen], [1])]
+    const options = [true, -1, -1, NaN, 0, null, null, false, null, null, null, null, -1] as const
     const expected = flashAttention(q, k, v, { causal: true }).out.readSync()
     byPrefill(() => {
-      const [handle] = [native.pagedAttention(handleOf('q', q), handleOf('k', keys!), handleOf('v', values!), int32(table, [1, count]), int32([kvLen], [1]), kvLen, null,
-        true, -1, -1, NaN, 0, null, null, false, null)].flat() as [Parameters<typeof fromHandle>[0]]
+      const out = native.pagedAttention(handleOf('q', q), handleOf('k', keys!), handleOf('v', values!), table32, lens, kvLen, null, ...options)
+      const [handle] = [out].flat() as [Parameters<typeof fromHandle>[0]]
       expectSameBits(fromHandle(handle, dtype, [1, qoLen, 4, dim], device).readSync(), expected)
     })
   })
@@ -94,7 +96,7 @@ onDevices('prefill on %s', (device) => {
     const before = find()?.runs
     const c = attentionCase({ qoLen: 90, headDimQk: 20, headDimVo: 20 })
     const arrays = makeArrays(c, 'bfloat16', 3)
-    const [q, k, v] = [tensorOf(arrays.q, [1, 90, 4, 20], 'bfloat16', device), tensorOf(arrays.k, [1, 9, 2, 20], 'bfloat16', device), tensorOf(arrays.v, [1, 9, 2, 20], 'bfloat16', device)]
+    const { q, k, v } = packedTensors(arrays, 'bfloat16', device)
     expectAttention(flashAttention(q, k, v, callOptions({}, 1, 4, device)), arrays, {}, 'bfloat16')
     expect(find()?.runs).toBe(before)
   })

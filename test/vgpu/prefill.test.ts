@@ -52,7 +52,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
   // "n|statement|replacement": each of the waits for an mbarrier in the order of the kernel's text, and so on.
   const copies = /^(read of pending copy|shared memory race|mbarrier misuse)$/
   const products = /^register of wgmma in flight$/
-  test.each([
+  const edits: readonly (readonly [string, RegExp])[] = [
     ...[0, 1, 2, 3, 4, 5].map((n) => [`${n}|mbarrier.try_wait|setp.eq.u32 p, 0, 0`, copies] as const),
     ...[0, 1, 2, 3].map((n) => [`${n}|wgmma.wait_group|`, products] as const),
     ['-1|wgmma.commit_group|', products],
@@ -64,7 +64,8 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
     ['0|barrier.sync|', /^barrier misuse$/],
     // The cleaners' writes, before the product reads them.
     ['1|fence.proxy.async|', /^missing proxy fence$/],
-  ])('with %s: is found', (edit, finding) => {
+  ]
+  test.each(edits)('with %s: is found', (edit, finding) => {
     const broken = (run(edit.includes('fence.proxy') ? 'hidden' : 'prefill', { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
     expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
     expect(broken[0]!.finding).toMatch(finding)
