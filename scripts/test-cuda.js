@@ -17,7 +17,9 @@ const suites = [
   'test/lifetime/queued-work', 'test/types/kernel-rows',
 ]
 // What has kernels of its own for compute capability 9.0 runs once more, on a virtual GPU that has it.
-const hopperSuites = ['test/ops/flash-attention', 'test/ops/paged-attention', 'test/ops/mla', 'test/cuda/decode', 'test/cuda/kernels', 'test/types/kernel-rows']
+const hopperSuites = [
+  'test/ops/flash-attention', 'test/ops/paged-attention', 'test/ops/mla', 'test/cuda/decode', 'test/cuda/prefill', 'test/cuda/kernels', 'test/types/kernel-rows',
+]
 
 run('npm', ['run', '--silent', 'build:ts'])
 run(process.execPath, ['scripts/build-native.js'], { ATTN_CUDA: 'ON' })

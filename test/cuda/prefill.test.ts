@@ -63,9 +63,8 @@ onDevices('prefill on %s', (device) => {
   })
 
   test('more tiles than multiprocessors: blocks work on several, one after the other', () => {
-    const c = attentionCase({ batch: 3, qoLen: 400, kvLen: 130, numQoHeads: 20, numKvHeads: 20, headDimQk: 16, options: { causal: true, window: { left: 100 } } })
+    const c = attentionCase({ batch: 7, qoLen: 65, kvLen: 130, numQoHeads: 20, numKvHeads: 20, headDimQk: 16, options: { causal: true, window: { left: 100 } } })
     check(c, 'bfloat16', device)
-    check({ ...c, batch: 2, numQoHeads: 18, numKvHeads: 18, headDimQk: 32, headDimVo: 32 }, 'float8_e4m3', device)
   })
 
   test.each([8, 24, 64, 128, 256])('pages of %d tokens hold the same keys as a dense tensor', (pageSize) => {
