@@ -32,7 +32,8 @@ suite('the kernels chosen', () => {
     [{ VGPU_CC: '80' }, 'sm_80', [...common, 'mla_decode_f16_r64']],
     [{ VGPU_CC: '86' }, 'sm_86', [...common, 'mla_decode_f16_r32']],
     [{ VGPU_CC: '89' }, 'sm_89', [...common, 'mla_decode_f16_r32']],
-    [{ VGPU_CC: '90' }, 'sm_90', [...common, 'mla_decode_f16_r64']],
+    [{ VGPU_CC: '90' }, 'sm_90', ['attention_prefill_f16_128', 'attention_decode_f16_d64_r8', 'attention_decode_f16_combine', 'mla_decode_f16_sm90a',
+      'mla_decode_f16_sm90a_combine', 'linear_medium_f16', ...small]],
     [{ VGPU_CC: '100' }, 'sm_100', [...common, 'mla_decode_f16_r64']],
     // Of the rows for tensor cores 48 KiB hold the narrowest prefill alone: for the rest the plain ones remain.
     [{ VGPU_SHARED: '49152' }, 'sm_80', ['attention_tile_f16_64', 'attention_plain_f16', 'linear_plain_any', ...small]],

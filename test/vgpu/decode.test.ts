@@ -51,7 +51,8 @@ const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attentio
 
   const copied = /^(read of pending copy|shared memory race)$/
   const freed = /^(mbarrier misuse|shared memory race)$/
-  const exchanged = /^(uninitialised shared read|missing syncwarp|shared memory race)$/
+  // Nobody can know of another warp's fence either.
+  const exchanged = /^(uninitialised shared read|missing syncwarp|shared memory race|missing proxy fence)$/
   const finished = /^(register of wgmma in flight|shared memory race)$/
   const done = 'setp.eq.u32 p, 0, 0'
   // "n|statement|replacement": the n-th of the kernel that begins so.

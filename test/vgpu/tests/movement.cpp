@@ -118,6 +118,7 @@ std::vector<Case> cases() {
       {"ld.global.v2.u16 {%h0,%h1}, [%from]; st.global.u16 [%to], %h0; st.global.u16 [%to+2], %h1;", same(4)},
       {"ld.global.v4.u32 {%w0,%w1,%w2,%w3}, [%from]; " + kStore, same(16)},
       {"ld.global.v4.u16 {%h0,%h1,%h2,%h3}, [%from]; st.global.v4.u16 [%to], {%h0,%h1,%h2,%h3};", same(8)},
+      {"ld.global.v4.u8 {%h0,%h1,%h2,%h3}, [%from]; st.global.v4.u8 [%to], {%h0,%h1,%h2,%h3};", same(4)},
       {"ld.global.v4.f32 {%f0,%f1,%f2,%f3}, [%from]; st.global.v4.f32 [%to], {%f0,%f1,%f2,%f3};", same(16)},
       {"ld.global.v4.f32 {%f0,%f1,%f2,%f3}, [%from]; st.global.v2.f32 [%to], {%f0,%f1};", same(8)},
       // addresses of no particular memory
