@@ -1,12 +1,12 @@
 """The PyTorch side of `bench --peer torch`: one line of JSON in, one line out, until the input ends.
 
 {"command": "backends", "latent": false}      -> [{"op": .., "refused"?: ..}]
-{"command": "open", "op": .., shape, q, k, v} -> true        q, k, v: bits of the dtype in base64, [batch, len, heads, dim]
+{"command": "open", "op": .., shape, q, k, v} -> true        q, k, v: files of bits of the dtype, [batch, len, heads, dim]
                     .. shape, qNope, qPe, ckv, kPe           the same for absorbed MLA: [batch, 1, heads, dim] and [batch, len, dim]
-{"command": "run", "read": false}             -> {"seconds": ..}, or with "read": true {"out": ..} in base64
+{"command": "run", "calls": 1}                -> {"seconds": ..}  of one of so many calls, waited for together
+{"command": "read", "out": file}              -> true             writes the bits of a call's result
 An error is {"error": text}; anything else is {"answer": ..}.
 """
-import base64
 import json
 import sys
 import time
@@ -37,7 +37,8 @@ class Peer:
         dtype = getattr(torch, question["dtype"])
 
         def tensor(name, *shape):
-            flat = torch.frombuffer(bytearray(base64.b64decode(question[name])), dtype=dtype)
+            with open(question[name], "rb") as file:
+                flat = torch.frombuffer(bytearray(file.read()), dtype=dtype)
             return flat.view(question["batch"], *shape).to(DEVICE)
 
         self.call = self.latent(question, tensor) if "kvLoraRank" in question else self.attention(question, tensor)
@@ -74,14 +75,18 @@ class Peer:
         with torch.no_grad():
             self.synchronize()
             began = time.perf_counter()
-            out = self.call()
+            for _ in range(question["calls"]):
+                self.call()
             self.synchronize()
-            seconds = time.perf_counter() - began
-        if not question["read"]:
-            return {"seconds": seconds}
-        packed = out.contiguous().cpu()
+            return {"seconds": (time.perf_counter() - began) / question["calls"]}
+
+    def read(self, question):
+        with torch.no_grad():
+            packed = self.call().contiguous().cpu()
         bits = packed if packed.dtype == torch.float32 else packed.view(torch.int16)
-        return {"out": base64.b64encode(bits.numpy().tobytes()).decode()}
+        with open(question["out"], "wb") as file:
+            file.write(bits.numpy().tobytes())
+        return True
 
     def synchronize(self):
         if DEVICE == "cuda":

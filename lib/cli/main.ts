@@ -63,9 +63,10 @@ function program(): Command {
     .addOption(json())
     .action(async (ops: BenchOp[], options: BenchOptions) => { await (require('./bench/run') as typeof Bench).runBench(ops, options) })
 
-  addTargetsOptions(command(root, 'targets', 'measure this version against the targets of its CPU kernels, and beside onnxruntime', [
+  addTargetsOptions(command(root, 'targets', 'measure this version against the targets of its kernels, and beside other libraries', [
     'targets --threads 2',
     'targets --peer --save',
+    'targets --device cuda --peer torch --save',
   ]))
     .addOption(json())
     .action(async (options: TargetsOptions) => { await (require('./bench/targets/run') as typeof Targets).runTargets(options) })

@@ -47,11 +47,13 @@ function fakeCommand(text: string): Record<string, string> {
 const fakeTorch = (wrong: number) => `#!${process.execPath}
 if (process.argv.includes('--version')) { console.log('9.9.9'); process.exit(0) }
 let open
-const numbers = (text) => { const b = Uint8Array.from(Buffer.from(text, 'base64')); return new Float32Array(b.buffer) }
+const { readFileSync, writeFileSync } = require('node:fs')
+const numbers = (file) => new Float32Array(Uint8Array.from(readFileSync(file)).buffer)
 const answers = {
   backends: ({ latent }) => (latent ? [{ op: 'MATMUL' }] : [{ op: 'MATH' }, { op: 'CUDNN_ATTENTION', refused: 'on a GPU only' }]),
   open: (question) => { open = question; return true },
-  run: ({ read }) => (read ? { out: Buffer.from((open.ckv ? latent(open) : attention(open)).buffer).toString('base64') } : { seconds: 0.5 }),
+  run: () => ({ seconds: 0.5 }),
+  read: ({ out }) => { writeFileSync(out, (open.ckv ? latent(open) : attention(open))); return true },
 }
 function attention(s) {
   const [q, k, v] = [numbers(s.q), numbers(s.k), numbers(s.v)], d = s.headDimQk, e = s.headDimVo, group = s.numQoHeads / s.numKvHeads

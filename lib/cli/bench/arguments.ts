@@ -44,7 +44,8 @@ export function addTargetsOptions(command: Command): Command {
     .option('--threads <count>', 'threads of the CPU device (default: all cores)', parseCount)
     .option('--rounds <count>', 'rounds per case, at most', parseCount, 20)
     .option('--seconds <budget>', 'time for all of it, about', parseSeconds, 60)
-    .option('--peer', 'also a sweep of shapes beside onnxruntime-node', false)
+    .addOption(new Option('--peer [library]', 'also a sweep of shapes beside onnxruntime (CPU), or prefills beside cuDNN by torch (GPU)').choices(peerNames))
+    .option('--scale <divisor>', "divide the lengths of a GPU's targets: tries a slow device, and is never saved", parseCount, 1)
     .option('--unfused <program>', 'also the sweep of build/Release/attn_tests beside the unfused composition: a minute or two more')
     .option('--save', 'also write bench/results/<machine>-targets.json under the current folder')
 }

@@ -5,9 +5,9 @@ import type { FloatTensor } from '../../tensor/tensor'
 import { bytesPerElement, type FloatDType } from '../../tensor/dtype'
 import type { Check } from '../verify/case'
 import { roundTo } from '../verify/rounding'
-import { type BenchCase, type CaseTensors, openCase, readPart, sampleOf } from './case'
+import { type BenchCase, type CaseTensors, appendEach, distinctOf, openCase, readPart, sampleOf } from './case'
 import type { AttentionShape } from './peers/peer'
-import { cacheDTypeOf, type BenchSettings } from './request'
+import { cacheDTypeOf, type BenchSettings, type CaseSettings } from './request'
 import { attentionCheck } from './sampled-attention'
 
 /** Pairs of query and key that see each other in one sequence and head. */
@@ -15,12 +15,21 @@ export function visiblePairs(len: number, causal: boolean): number {
   return causal ? (len * (len + 1)) / 2 : len * len
 }
 
-function attentionCounts(settings: BenchSettings, qoLen: number, kvLen: number, pairs: number, kvDType: FloatDType = settings.dtype) {
+/** The same where the newest `qoLen` tokens of so many are the queries, aligned at the end. */
+export function newestPairs(qoLen: number, kvLen: number): number {
+  return qoLen * kvLen - (qoLen * (qoLen - 1)) / 2
+}
+
+function attentionCounts(
+  settings: BenchSettings, qoLen: number, kvLen: number, pairs: number,
+  { q = settings.dtype, kv = settings.dtype }: { readonly q?: FloatDType; readonly kv?: FloatDType },
+) {
   const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = settings
   const dims = headDimQk + headDimVo
+  const rows = bytesPerElement(q) * headDimQk + bytesPerElement(dtype) * headDimVo
   return {
     flops: batch * numQoHeads * pairs * 2 * dims,
-    bytes: batch * dims * (bytesPerElement(dtype) * qoLen * numQoHeads + bytesPerElement(kvDType) * kvLen * numKvHeads),
+    bytes: batch * (rows * qoLen * numQoHeads + bytesPerElement(kv) * dims * kvLen * numKvHeads),
   }
 }
 
@@ -28,23 +37,26 @@ function shapeOf({ batch, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype }:
   return { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, causal, dtype }
 }
 
-function inputs(tensors: CaseTensors, settings: BenchSettings, qoLen: number, kvLen: number) {
-  const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo } = settings
+/** Keys and values of as many sequences as `distinct`. */
+function inputs(tensors: CaseTensors, settings: CaseSettings, qoLen: number, kvLen: number, distinct = settings.batch): Made {
+  const { batch, numQoHeads, numKvHeads, headDimQk, headDimVo, inputDType } = settings
   return {
-    q: tensors.normal([batch, qoLen, numQoHeads, headDimQk]),
-    k: tensors.normal([batch, kvLen, numKvHeads, headDimQk]),
-    v: tensors.normal([batch, kvLen, numKvHeads, headDimVo]),
+    q: tensors.normal([batch, qoLen, numQoHeads, headDimQk], inputDType),
+    k: tensors.normal([distinct, kvLen, numKvHeads, headDimQk], inputDType),
+    v: tensors.normal([distinct, kvLen, numKvHeads, headDimVo], inputDType),
     out: tensors.out([batch, qoLen, numQoHeads, headDimVo]),
   }
 }
 
-export function prefillCase(settings: BenchSettings, length: number): BenchCase {
-  const { causal } = settings
+export function prefillCase(settings: CaseSettings, length: number): BenchCase {
+  const { causal, dtype, inputDType = dtype } = settings
+  const options = { causal, ...(inputDType === 'float8_e4m3' && { dtype }) }
   return {
-    op: 'prefill', length, ...attentionCounts(settings, length, length, visiblePairs(length, causal)), attention: shapeOf(settings, length, length, causal),
+    op: 'prefill', length, ...attentionCounts(settings, length, length, visiblePairs(length, causal), { q: inputDType, kv: inputDType }),
+    ...(inputDType === dtype && { attention: shapeOf(settings, length, length, causal) }),
     open: () => openCase(settings, (tensors) => {
       const made = inputs(tensors, settings, length, length)
-      const run = () => { flashAttention(made.q, made.k, made.v, { causal, out: made.out }) }
+      const run = () => { flashAttention(made.q, made.k, made.v, { ...options, out: made.out }) }
       return { run, check: () => { run(); return checksOf(settings, made, length, length, causal) } }
     }),
   }
@@ -52,7 +64,7 @@ export function prefillCase(settings: BenchSettings, length: number): BenchCase 
 
 export function decodeCase(settings: BenchSettings, length: number): BenchCase {
   return {
-    op: 'decode', length, ...attentionCounts(settings, 1, length, length), attention: shapeOf(settings, 1, length, false),
+    op: 'decode', length, ...attentionCounts(settings, 1, length, length, {}), attention: shapeOf(settings, 1, length, false),
     open: () => openCase(settings, (tensors) => {
       const made = inputs(tensors, settings, 1, length)
       const run = () => { flashAttention(made.q, made.k, made.v, { out: made.out }) }
@@ -61,16 +73,17 @@ export function decodeCase(settings: BenchSettings, length: number): BenchCase {
   }
 }
 
-export function pagedCase(settings: BenchSettings, length: number): BenchCase {
+export function pagedCase(settings: CaseSettings, length: number): BenchCase {
+  const { batch, qoLen = 1 } = settings
   return {
-    op: 'paged', length, ...attentionCounts(settings, 1, length, length, cacheDTypeOf(settings)),
+    op: 'paged', length, ...attentionCounts(settings, qoLen, length, newestPairs(qoLen, length), { kv: cacheDTypeOf(settings) }),
     open: () => openCase(settings, (tensors) => {
-      const made = inputs(tensors, settings, 1, length)
+      const made = inputs(tensors, settings, qoLen, length, distinctOf(batch))
       const { cache, sequences } = cacheOf(tensors, settings, length)
-      cache.append(sequences, made.k, made.v)
-      const batch = tensors.keep(cache.batch(sequences))
-      const run = () => { pagedAttention(made.q, cache, batch, { out: made.out }) }
-      return { run, check: () => { run(); return checksOf(settings, made, 1, length, false, cacheDTypeOf(settings)) } }
+      appendEach([made.k, made.v], sequences.map(() => length), (b, k, v) => { cache.append([sequences[b]!], k, v) })
+      const pages = tensors.keep(cache.batch(sequences))
+      const run = () => { pagedAttention(made.q, cache, pages, { out: made.out }) }
+      return { run, check: () => { run(); return checksOf(settings, made, qoLen, length, true, cacheDTypeOf(settings)) } }
     }),
   }
 }
@@ -136,7 +149,8 @@ function checksOf(
     const kvHead = Math.floor(h / (numQoHeads / numKvHeads))
     const seen = causal ? kvLen - qoLen + i + 1 : kvLen
     const row = [[b, b + 1], [i, i + 1], [h, h + 1]] as const
-    const rows = [[b, b + 1], [0, seen], [kvHead, kvHead + 1]] as const
+    const from = b % k.shape[0]!
+    const rows = [[from, from + 1], [0, seen], [kvHead, kvHead + 1]] as const
     return attentionCheck({
       what: `out of query ${i}, head ${h}, sequence ${b}`,
       q: readPart(q, row), k: stored(readPart(k, rows), kvDType), v: stored(readPart(v, rows), kvDType), headDimVo,

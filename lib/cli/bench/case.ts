@@ -1,3 +1,4 @@
+import type { FloatDType } from '../../tensor/dtype'
 import { type FloatTensor, Tensor } from '../../tensor/tensor'
 import type { Check } from '../verify/case'
 import type { AttentionShape, LatentShape } from './peers/peer'
@@ -37,8 +38,8 @@ export class CaseTensors {
     this.#from = from
   }
 
-  normal(shape: readonly number[]): FloatTensor {
-    const { dtype, device } = this.#settings
+  normal(shape: readonly number[], dtype: FloatDType = this.#settings.dtype): FloatTensor {
+    const { device } = this.#settings
     // To copy takes a fraction of what random numbers take.
     const equal = this.#from === undefined ? undefined : this.#from.#normals[this.#normals.length]
     const made = equal?.contiguous() ?? Tensor.randn(shape, { dtype, device, seed: this.#normals.length + 1 })
@@ -87,6 +88,36 @@ export function readPart(tensor: FloatTensor, ranges: readonly (readonly [begin:
   } finally {
     for (const view of views) view.dispose()
   }
+}
+
+/**
+ * So many sequences of a cache differ; the others repeat their numbers in pages of their own, which is as much to read and takes less to
+ * make: a GPU's numbers come from the host.
+ */
+const mostDistinct = 4
+
+export function distinctOf(batch: number): number {
+  return Math.min(batch, mostDistinct)
+}
+
+/** Runs `append` with the rows of each sequence: `rows` [distinct, length, ..] up to the sequence's own length. */
+export function appendEach(
+  rows: readonly [FloatTensor, FloatTensor], lens: readonly number[], append: (sequence: number, first: FloatTensor, second: FloatTensor) => void,
+): void {
+  lens.forEach((len, b) => {
+    const views: FloatTensor[] = []
+    const part = (whole: FloatTensor) => {
+      const own = whole.slice(0, b % whole.shape[0]!, (b % whole.shape[0]!) + 1)
+      const seen = own.slice(1, 0, len)
+      views.push(own, seen)
+      return seen
+    }
+    try {
+      append(b, part(rows[0]), part(rows[1]))
+    } finally {
+      for (const view of views) view.dispose()
+    }
+  })
 }
 
 /** The first index, the last one, and two between. */

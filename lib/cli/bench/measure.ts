@@ -23,7 +23,7 @@ const now = () => performance.now() / 1000
 /** What follows from the case and its time alone; rates and shares need the machine's peaks of the whole run. */
 export type Measured = Omit<CaseReport, 'flopRate' | 'byteRate' | 'bound' | 'compute' | 'share' | 'relative'>
 
-/** In the clock's seconds, but for `rounds` and `sure`. */
+/** In the clock's seconds, but for `rounds`, `sure` and `timing`. */
 export interface CaseBudget {
   readonly rounds: number
   /** When the case has had its share. */
@@ -32,6 +32,8 @@ export interface CaseBudget {
   readonly last: number
   /** A case that should take no longer gets at least a round, however late it is. */
   readonly sure: number
+  /** Instead of `deadline`: from the first timed call on, whatever it took to make the numbers. */
+  readonly timing?: number
 }
 
 /** Checks, then times one case until `deadline`; a text says why it was left out. */
@@ -61,7 +63,7 @@ export async function measureCase(bench: BenchCase, settings: BenchSettings, mac
     let taken = NaN
     // Does not count: at least a sample, and every place once.
     do taken = await sample(); while (turn < numPlaces)
-    const deadline = Math.min(budget.last, budget.deadline)
+    const deadline = Math.min(budget.last, budget.timing === undefined ? budget.deadline : now() + budget.timing)
     const samples: number[] = []
     while (samples.length === 0 || (samples.length < budget.rounds && now() + taken < deadline)) {
       taken = await sample()

@@ -5,9 +5,9 @@ import { latentRowWidth } from '../../cache/latent-row'
 import { bytesPerElement } from '../../tensor/dtype'
 import { storedLatents } from '../verify/latent-cases'
 import { roundTo } from '../verify/rounding'
-import { visiblePairs } from './attention-cases'
-import { type BenchCase, openCase, readPart, sampleOf } from './case'
-import { cacheDTypeOf, type BenchSettings } from './request'
+import { newestPairs, visiblePairs } from './attention-cases'
+import { type BenchCase, appendEach, distinctOf, openCase, readPart, sampleOf } from './case'
+import { cacheDTypeOf, type BenchSettings, type CaseSettings } from './request'
 import { attentionCheck } from './sampled-attention'
 
 /** [row][nope | rope] from the two parts. */
@@ -19,9 +19,13 @@ function joined(nope: Float32Array, rope: Float32Array, nopeDim: number, ropeDim
   })
 }
 
-/** Absorbed decoding of one token for each sequence. */
-export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCase {
-  const { batch, numQoHeads, kvLoraRank, qkNopeHeadDim, qkRopeHeadDim, mlaPageSize, dtype, device } = settings
+/** Absorbed decoding of the newest tokens of each sequence, by default of one. */
+export function mlaDecodeCase(settings: CaseSettings, length: number): BenchCase {
+  const { numQoHeads, kvLoraRank, qkNopeHeadDim, qkRopeHeadDim, mlaPageSize, dtype, device, qoLen = 1 } = settings
+  const lens = settings.kvLens ?? Array.from({ length: settings.batch }, () => length)
+  const batch = lens.length
+  const keys = lens.reduce((sum, len) => sum + len, 0)
+  const pairs = lens.reduce((sum, len) => sum + newestPairs(qoLen, len), 0)
   const cacheDType = cacheDTypeOf(settings)
   const width = kvLoraRank + qkRopeHeadDim
   const rowBytes = bytesPerElement(cacheDType) * latentRowWidth('--cache-dtype', kvLoraRank, qkRopeHeadDim, cacheDType)
@@ -29,30 +33,33 @@ export function mlaDecodeCase(settings: BenchSettings, length: number): BenchCas
   return {
     op: 'mla-decode',
     length,
-    flops: batch * numQoHeads * length * 2 * (width + kvLoraRank),
-    bytes: batch * (rowBytes * length + bytesPerElement(dtype) * numQoHeads * (width + kvLoraRank)),
-    attention: { batch, kvLen: length, numQoHeads, kvLoraRank, qkRopeHeadDim, softmaxScale, dtype },
+    flops: numQoHeads * pairs * 2 * (width + kvLoraRank),
+    bytes: rowBytes * keys + batch * qoLen * bytesPerElement(dtype) * numQoHeads * (width + kvLoraRank),
+    ...(qoLen === 1 && settings.kvLens === undefined && { attention: { batch, kvLen: length, numQoHeads, kvLoraRank, qkRopeHeadDim, softmaxScale, dtype } }),
     open: () => openCase(settings, (tensors) => {
-      const qNope = tensors.normal([batch, 1, numQoHeads, kvLoraRank])
-      const qPe = tensors.normal([batch, 1, numQoHeads, qkRopeHeadDim])
-      const ckv = tensors.normal([batch, length, kvLoraRank])
-      const kPe = tensors.normal([batch, length, qkRopeHeadDim])
-      const out = tensors.out([batch, 1, numQoHeads, kvLoraRank])
-      const numPages = batch * Math.ceil(length / mlaPageSize)
+      const longest = Math.max(...lens)
+      const distinct = distinctOf(batch)
+      const qNope = tensors.normal([batch, qoLen, numQoHeads, kvLoraRank])
+      const qPe = tensors.normal([batch, qoLen, numQoHeads, qkRopeHeadDim])
+      const ckv = tensors.normal([distinct, longest, kvLoraRank])
+      const kPe = tensors.normal([distinct, longest, qkRopeHeadDim])
+      const out = tensors.out([batch, qoLen, numQoHeads, kvLoraRank])
+      const numPages = lens.reduce((sum, len) => sum + Math.ceil(len / mlaPageSize), 0)
       const cache = tensors.keep(new MlaKvCache({ numPages, pageSize: mlaPageSize, kvLoraRank, qkRopeHeadDim, dtype: cacheDType, device }))
       const sequences = Array.from({ length: batch }, () => cache.open())
-      cache.append(sequences, ckv, kPe)
+      appendEach([ckv, kPe], lens, (b, latents, rope) => { cache.append([sequences[b]!], latents, rope) })
       const pages = tensors.keep(cache.batch(sequences))
       const run = () => { mlaDecode(qNope, qPe, cache, pages, { softmaxScale, out }) }
       const check = () => {
         run()
         return sampleOf(numQoHeads).map((h, n) => {
-          const b = n % 2 === 0 ? batch - 1 : 0
-          const [row, rows] = [[[b, b + 1], [0, 1], [h, h + 1]], [[b, b + 1]]] as const
+          const b = Math.max(0, batch - 1 - n)
+          const [i, from] = [qoLen - 1 - (n % qoLen), b % distinct]
+          const [row, rows] = [[[b, b + 1], [i, i + 1], [h, h + 1]], [[from, from + 1], [0, lens[b]! - qoLen + i + 1]]] as const
           const whole = joined(readPart(ckv, rows), readPart(kPe, rows), kvLoraRank, qkRopeHeadDim)
           const k = cacheDType === 'float8_e4m3' ? Float32Array.from(storedLatents(whole)) : whole.map((value) => roundTo(cacheDType, value))
           return attentionCheck({
-            what: `out of head ${h}, sequence ${b}`,
+            what: `out of query ${i}, head ${h}, sequence ${b}`,
             q: joined(readPart(qNope, row), readPart(qPe, row), kvLoraRank, qkRopeHeadDim),
             k, v: k.filter((_, n) => n % width < kvLoraRank), headDimVo: kvLoraRank, scale: softmaxScale, actual: readPart(out, row),
           }, dtype, cacheDType === 'float8_e4m3' ? dtype : undefined)

@@ -68,6 +68,16 @@ export interface BenchSettings {
   readonly peakCopy: number
 }
 
+/** What a case can be made from beyond the options of `bench`: the shapes of `targets`. */
+export interface CaseSettings extends BenchSettings {
+  /** Of paged and mla-decode: the newest tokens of each sequence. By default 1. */
+  readonly qoLen?: number
+  /** Of mla-decode: keys of each sequence, instead of `batch` times the case's length. */
+  readonly kvLens?: readonly number[]
+  /** Of prefill: the queries, keys and values. By default dtype, which the output has either way. */
+  readonly inputDType?: FloatDType
+}
+
 /** Short enough for the whole tour within a minute on two cores; decoding is about the longer ones. */
 const tour: Readonly<Record<BenchOp, readonly number[]>> = {
   prefill: [512, 2048], decode: [2048, 8192], paged: [2048, 8192], 'mla-decode': [2048, 8192], 'mla-prefill': [512, 1024],

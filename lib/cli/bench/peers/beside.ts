@@ -111,7 +111,7 @@ function paired({ ours, peer }: { readonly ours: readonly number[]; readonly pee
 }
 
 /** Both have to have computed the same: no figure stands beside another calculation's. */
-function checkSame(what: string, shape: AttentionShape | LatentShape, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
+export function checkSame(what: string, shape: AttentionShape | LatentShape, theirs: Float32Array | Uint16Array, ours: Float32Array | Uint16Array): void {
   const { dtype } = shape
   const [a, b] = [theirs, ours].map((bits) => numbersOf(bits, dtype))
   // Separate matrix products round the scores to 16 bits, each of the two parts: of a score of 8, the weight is off by 16 roundings.

@@ -45,8 +45,8 @@ export class OursAttention implements Ours {
     this.#made = made
   }
 
-  open(peer: Peer, threads: number): ReturnType<Peer['open']> {
-    return peer.open(this.#shape, this.inputs, threads)
+  open(peer: Peer, threads: number, only?: string): ReturnType<Peer['open']> {
+    return peer.open(this.#shape, this.inputs, threads, only)
   }
 
   async endToEnd(): Promise<Float32Array | Uint16Array> {
@@ -67,9 +67,13 @@ export class OursAttention implements Ours {
     return bits as Float32Array | Uint16Array
   }
 
-  async alone(): Promise<void> {
+  enqueue(): void {
     const [q, k, v, out] = this.#made
     flashAttention(q, k, v, { causal: this.#shape.causal, out })
+  }
+
+  async alone(): Promise<void> {
+    this.enqueue()
     await devices.synchronize(this.#device)
   }
 

@@ -53,13 +53,15 @@ export interface PeerVariant extends AsyncDisposable {
   /** As `run`, recording what the kernels alone took; `kernelTimes` gives the seconds of all such runs, in order. */
   readonly runRecorded: () => Promise<void>
   readonly kernelTimes: () => Promise<readonly number[]>
+  /** Of a peer in another process: seconds of one of so many calls, enqueued one after the other and waited for together. */
+  readonly runMany?: (calls: number) => Promise<number>
 }
 
 export interface Peer {
   readonly name: PeerName
   readonly version: string
-  /** Every variant, or why the peer cannot do it so. */
-  readonly open: (shape: AttentionShape, inputs: AttentionInputs, threads: number) => Promise<readonly (PeerVariant | Refusal)[]>
+  /** Every variant, or why the peer cannot do it so; of torch the one named `only`, where it is given. */
+  readonly open: (shape: AttentionShape, inputs: AttentionInputs, threads: number, only?: string) => Promise<readonly (PeerVariant | Refusal)[]>
   readonly openLatent: (shape: LatentShape, inputs: LatentInputs, threads: number) => Promise<readonly (PeerVariant | Refusal)[]>
 }
 export interface Refusal {

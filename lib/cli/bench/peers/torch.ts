@@ -1,4 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { once } from 'node:events'
@@ -23,7 +25,7 @@ export function torchPeer(): Peer {
 type Bits = Float32Array | Uint16Array
 
 async function openTorch(
-  shape: AttentionShape | LatentShape, inputs: AttentionInputs | LatentInputs, threads: number,
+  shape: AttentionShape | LatentShape, inputs: AttentionInputs | LatentInputs, threads: number, only?: string,
 ): Promise<readonly (PeerVariant | Refusal)[]> {
   const first = new TorchProcess()
   let backends: readonly { readonly op: string; readonly refused?: string }[]
@@ -34,6 +36,7 @@ async function openTorch(
   }
   const variants: (PeerVariant | Refusal)[] = []
   for (const { op, refused } of backends) {
+    if (only !== undefined && op !== only) continue
     if (refused !== undefined) variants.push({ op, refused })
     else variants.push(await variantOf(op, shape, inputs, threads))
   }
@@ -44,27 +47,38 @@ async function variantOf(
   op: string, shape: AttentionShape | LatentShape, inputs: AttentionInputs | LatentInputs, threads: number,
 ): Promise<PeerVariant | Refusal> {
   const torch = new TorchProcess()
-  const text = (bits: Bits) => Buffer.from(bits.buffer, bits.byteOffset, bits.byteLength).toString('base64')
-  const tensors = Object.fromEntries(Object.entries({ ...inputs }).map(([name, bits]: [string, Bits]) => [name, text(bits)]))
+  // Through files: long contexts have more numbers than a line of text may have.
+  const folder = mkdtempSync(join(tmpdir(), 'torch-peer-'))
+  const end = () => {
+    torch.end()
+    rmSync(folder, { recursive: true, force: true })
+  }
   const times: number[] = []
   const run = async (): Promise<Bits> => {
-    const { out } = (await torch.ask({ command: 'run', read: true })) as { readonly out: string }
-    const bytes = Uint8Array.from(Buffer.from(out, 'base64')).buffer
+    const file = join(folder, 'out')
+    await torch.ask({ command: 'read', out: file })
+    const bytes = Uint8Array.from(readFileSync(file)).buffer
     return shape.dtype === 'float32' ? new Float32Array(bytes) : new Uint16Array(bytes)
   }
+  const runMany = async (calls: number) => ((await torch.ask({ command: 'run', calls })) as { readonly seconds: number }).seconds
   try {
-    await torch.ask({ command: 'open', op, threads, ...shape, ...tensors })
+    const files = Object.entries({ ...inputs }).map(([name, bits]: [string, Bits]) => {
+      const file = join(folder, name)
+      writeFileSync(file, bits)
+      return [name, file]
+    })
+    await torch.ask({ command: 'open', op, threads, ...shape, ...(Object.fromEntries(files) as Record<string, string>) })
     await run()
   } catch (error) {
-    torch.end()
+    end()
     return { op, refused: (error as Error).message.slice(0, 200) }
   }
   return {
-    op, outside: true, run,
-    runRecorded: async () => { times.push(((await torch.ask({ command: 'run', read: false })) as { readonly seconds: number }).seconds) },
+    op, outside: true, run, runMany,
+    runRecorded: async () => { times.push(await runMany(1)) },
     kernelTimes: () => Promise.resolve(times),
     [Symbol.asyncDispose]: () => {
-      torch.end()
+      end()
       return Promise.resolve()
     },
   }

@@ -1,5 +1,5 @@
 import type { Spread } from '../../compare/report'
-import type { PeerReport } from '../peers/peer'
+import type { PairedTimes, PeerReport } from '../peers/peer'
 import type { BenchMachine, Bound, ComputePeak } from '../report'
 import type { UnfusedReport } from './unfused'
 
@@ -19,7 +19,17 @@ export interface TargetResult {
   readonly compute: ComputePeak
   /** Of the bfloat16 tile product peak, for bfloat16 where the processor has it: beside what was asked for, which is lower. */
   readonly tileShare?: number
-  readonly met: boolean
+  /** null: what it is to be held against was not measured. */
+  readonly met: boolean | null
+  /** On a GPU, of a target beside cuDNN; a text says why it was not timed. */
+  readonly cudnn?: CudnnTimes | string
+  /** `share` is of twice the measured rate of products: of 8 bits, where those of 16 were measured. */
+  readonly twicePeak?: true
+}
+/** Calls on the same numbers, enqueued together and waited for once, in turn: above 1, the package is faster. */
+export interface CudnnTimes extends PairedTimes {
+  /** Of PyTorch. */
+  readonly version: string
 }
 export interface SweepResult {
   readonly op: string
@@ -42,5 +52,7 @@ export interface TargetsReport {
   readonly sweep: readonly SweepResult[]
   /** With --unfused: what `attn_tests --sweep` printed. */
   readonly unfused?: UnfusedReport
+  /** With --scale: lengths were divided by it, and nothing here is a result. */
+  readonly scale?: number
   readonly notes: readonly string[]
 }

@@ -1,20 +1,22 @@
 import { exact, seconds, spread, times } from '../../report/format'
 import { boundText, percent } from '../rows'
 import { leastSpeedup, mostEnqueue } from './list'
-import type { SweepResult, TargetsReport } from './report'
+import type { SweepResult, TargetResult, TargetsReport } from './report'
 import type { UnfusedReport } from './unfused'
 
 // The numbers as text: the terminal and docs/benchmarks.md show the same.
 
 export const targetColumns = ['case', 'kernel', 'time', 'target', 'measured', 'met', 'of tile peak', 'of what binds the kernel']
 
-const yes = (met: boolean) => (met ? 'yes' : 'no')
+const yes = (met: boolean | null) => (met === null ? '–' : met ? 'yes' : 'no')
+
+const twice = ({ twicePeak, bound }: TargetResult) => (twicePeak && bound === 'compute' ? 'twice the ' : '')
 
 export function targetRows({ targets, speedups, enqueue }: TargetsReport): string[][] {
   return [
     ...targets.map((result) => [
       result.name, result.kernels.join(' + '), `${seconds(result.time.median)} ${spread(result.time)}`, result.target, result.measured, yes(result.met),
-      result.tileShare === undefined ? '' : percent(result.tileShare), `${percent(result.share)} of ${boundText(result)}`,
+      result.tileShare === undefined ? '' : percent(result.tileShare), `${percent(result.share)} of ${twice(result)}${boundText(result)}`,
     ]),
     ...Object.entries(speedups).map(([name, speedup]) => [
       `${name}: two threads`, '', '', `${leastSpeedup}× one thread`, `${speedup.median.toFixed(2)}× ${spread(speedup)}`,

@@ -1,29 +1,26 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { checkDevice, devices } from '../../../devices'
-import { CommandError } from '../../command-error'
+import { ArgumentError } from '../../../errors'
 import type { Spread } from '../../compare/report'
 import { spreadOf } from '../../compare/spread'
 import { packageFacts } from '../../package-facts'
 import { defaultPreset } from '../../presets'
 import { startProgress } from '../../progress'
-import { plainTable } from '../../report/plain-table'
-import { colorsFor } from '../../style'
 import { measureCalls } from '../calls'
 import { caseOf } from '../cases'
-import { machineFacts, resultFile } from '../machine'
+import { machineFacts } from '../machine'
 import { type Measured, measureCase } from '../measure'
 import { bestOf, measurePeaks } from '../peaks'
-import { peakRows } from '../rows'
 import { measureBeside } from '../peers/beside'
 import { openPeer } from '../peers/open'
+import type { PeerName } from '../peers/peer'
 import type { BenchMachine } from '../report'
 import { type BenchSettings, settingsOf } from '../request'
+import { runGpuTargets } from './gpu-run'
 import { judged } from './judge'
 import { type SweepShape, type Target, speedupOf, sweep, sweepPeer, targets } from './list'
-import type { SweepResult, TargetsReport } from './report'
-import { sweepColumns, sweepRows, targetColumns, targetRows, unfusedColumns, unfusedRows } from './rows'
+import { print, save } from './output'
+import type { SweepResult } from './report'
 import { checkProgram, measureUnfused } from './unfused'
 
 export interface TargetsOptions {
@@ -31,8 +28,10 @@ export interface TargetsOptions {
   readonly threads?: number
   readonly rounds: number
   readonly seconds: number
-  /** The sweep beside the peer. */
-  readonly peer: boolean
+  /** The CPU's sweep beside onnxruntime, a GPU's prefills beside torch; true: whichever it is. */
+  readonly peer?: PeerName | true
+  /** Divides the lengths of a GPU's targets. */
+  readonly scale: number
   /** The program of the C++ tests. */
   readonly unfused?: string
   readonly json?: true
@@ -47,8 +46,16 @@ const speedupSampleSeconds = 0.02
 export async function runTargets(options: TargetsOptions): Promise<void> {
   const device = checkDevice('--device', options.device)
   const base = settingsOf({ preset: defaultPreset, batch: 1, causal: true, dtype: 'float32', device, rounds: 1, seconds: 1 }, device)
+  if (device === 'cpu') await runCpuTargets(options, base)
+  else await runGpuTargets(options, base)
+}
+
+async function runCpuTargets(options: TargetsOptions, base: BenchSettings): Promise<void> {
+  const { device } = base
+  if (options.scale !== 1) throw new ArgumentError('--scale', 'a GPU in --device: the CPU has no scaled targets', `--device ${device}`)
+  if (options.peer === 'torch') throw new ArgumentError('--peer', `${sweepPeer}, which the CPU is swept beside`, 'torch')
   if (options.unfused !== undefined) checkProgram(options.unfused)
-  const peer = options.peer ? openPeer(sweepPeer) : undefined
+  const peer = options.peer === undefined ? undefined : openPeer(sweepPeer)
   if (options.threads !== undefined) devices.setNumThreads(options.threads)
   const info = devices.get(device)
   const progress = startProgress()
@@ -86,7 +93,7 @@ export async function runTargets(options: TargetsOptions): Promise<void> {
     const report = {
       package: packageFacts(), date: new Date().toISOString(), machine, targets: results, speedups, enqueue, sweep: swept, ...(unfused && { unfused }), notes,
     }
-    print(report, options)
+    print(report, options.json === true)
     if (options.save === true) save(report)
 
     function besidePeer(shape: SweepShape) {
@@ -130,33 +137,4 @@ async function speedupOfThreads(target: Target, base: BenchSettings, { rounds }:
 
 function labelOf({ op, length, settings }: SweepShape): Omit<SweepResult, 'peer'> {
   return { op, length, causal: settings.causal ?? false, heads: `${settings.numQoHeads ?? 0}/${settings.numKvHeads ?? 0} of ${settings.headDimQk ?? 0}` }
-}
-
-function print(report: TargetsReport, { json }: TargetsOptions): void {
-  if (json === true) {
-    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
-    return
-  }
-  const colors = colorsFor(process.stdout)
-  const titles = (texts: readonly string[]) => texts.map((text) => colors.cyan(text))
-  const left = (columns: readonly string[]) => columns.map(() => 'left' as const)
-  const sections = [
-    plainTable(titles(['measured peak', '1 thread', 'all threads', '']), peakRows(report.machine), ['left', 'right', 'right', 'left']),
-    plainTable(titles(targetColumns), targetRows(report), left(targetColumns)),
-    ...(report.sweep.length === 0 ? [] : [plainTable(titles(sweepColumns), sweepRows(report.sweep), left(sweepColumns))]),
-    ...(report.unfused === undefined ? [] : [plainTable(titles(unfusedColumns), unfusedRows(report.unfused), left(unfusedColumns))]),
-    ...(report.notes.length === 0 ? [] : [report.notes.map((note) => `Note: ${note}`).join('\n')]),
-  ]
-  process.stdout.write(`${sections.join('\n\n')}\n`)
-}
-
-function save(report: TargetsReport): void {
-  const file = resultFile(report.machine, 'targets')
-  try {
-    mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
-  } catch (error) {
-    throw new CommandError(`the result could not be written: ${(error as Error).message}`)
-  }
-  process.stderr.write(`saved ${file}\n`)
 }
