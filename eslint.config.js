@@ -29,7 +29,7 @@ module.exports = tseslint.config(
     languageOptions: {
       sourceType: 'commonjs',
       globals: Object.fromEntries(
-        ['require', 'module', 'process', 'console', 'setTimeout', '__dirname', 'Buffer'].map((name) => [name, 'readonly']),
+        ['require', 'module', 'process', 'console', 'setTimeout', 'clearTimeout', '__dirname', 'Buffer'].map((name) => [name, 'readonly']),
       ),
     },
     rules: { ...writing, ...correctness, 'no-console': 'off' },

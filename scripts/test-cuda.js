@@ -18,7 +18,8 @@ const suites = [
 ]
 // What has kernels of its own for compute capability 9.0 runs once more, on a virtual GPU that has it.
 const hopperSuites = [
-  'test/ops/flash-attention', 'test/ops/paged-attention', 'test/ops/mla', 'test/cuda/decode', 'test/cuda/prefill', 'test/cuda/kernels', 'test/types/kernel-rows',
+  'test/ops/flash-attention', 'test/ops/paged-attention', 'test/ops/mla', 'test/cuda/decode', 'test/cuda/prefill', 'test/cuda/kernels',
+  'test/types/kernel-rows',
 ]
 
 run('npm', ['run', '--silent', 'build:ts'])
