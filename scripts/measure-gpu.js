@@ -10,6 +10,7 @@
 const { spawn, spawnSync } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
+const { clearTimeout, setTimeout } = require('node:timers')
 const { parseArgs } = require('node:util')
 
 const root = path.join(__dirname, '..')
