@@ -19,7 +19,7 @@ const suites = ['test/ops/flash-attention.test', 'test/ops/paged-attention.test'
 const smallSuites = ['test/tensor/tensor.test']
 const facts = 'name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu'
 /** Of a step's time for the figures themselves: numbers have to be made, results checked. */
-const measuring = 0.4
+const measuring = 0.3
 const killSeconds = 5
 const failed = 1
 const noGpu = 2

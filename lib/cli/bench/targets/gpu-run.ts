@@ -21,7 +21,7 @@ import type { TargetsOptions } from './run'
 const peakShare = 1 / 16
 const mostPeakSeconds = 4
 /** Making the numbers of long contexts takes time that is not measured; after so many times `seconds` nothing long is begun. */
-const overtime = 4
+const overtime = 3
 
 const now = () => performance.now() / 1000
 
