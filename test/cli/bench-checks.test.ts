@@ -44,9 +44,9 @@ test('counts are those of the shapes', () => {
   expect(counts('prefill', 5, { causal: false }).flops).toBe(batch * heads * 25 * 2 * (qk + vo))
   expect(counts('decode', 9, { dtype: 'float16' })).toEqual({ flops: batch * heads * 9 * 2 * (qk + vo), bytes: 2 * batch * (heads + 9 * kvHeads) * (qk + vo) })
   expect(counts('mla-decode', 9)).toEqual({ flops: batch * heads * 9 * 2 * (192 + 128), bytes: 4 * batch * (9 * 192 + heads * (192 + 128)) })
-  // 'study' has 1024 hidden features, no compressed queries, and heads of 32 + 64 over latents of 128.
-  const [hidden, rank, nope, rope, v] = [1024, settings.kvLoraRank, settings.qkNopeHeadDim, settings.qkRopeHeadDim, settings.vHeadDim]
-  const weights = hidden * (heads * (nope + rope) + rank + rope + heads * v) + heads * rank * (nope + v)
+  // 'study' has 1024 hidden features, queries by way of 384, and heads of 32 + 64 over latents of 128.
+  const [hidden, qRank, rank, nope, rope, v] = [1024, 384, settings.kvLoraRank, settings.qkNopeHeadDim, settings.qkRopeHeadDim, settings.vHeadDim]
+  const weights = qRank * (hidden + heads * (nope + rope)) + hidden * (rank + rope + heads * v) + heads * rank * (nope + v)
   expect(counts('mla-step', 9).flops).toBe(2 * batch * (weights + heads * 10 * (2 * rank + rope)))
   expect(counts('mla-step', 9).bytes).toBe(4 * (weights + batch * (10 * (rank + rope) + 2 * hidden)))
   expect(counts('mla-linear', 3).flops).toBe(2 * batch * 3 * weights)
