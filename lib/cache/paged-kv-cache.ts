@@ -47,7 +47,7 @@ export class PagedKvCache implements Disposable {
   readonly keys: FloatTensor
   /** [numPages, pageSize, numKvHeads, headDimVo]; slots without a token may hold anything. */
   readonly values: FloatTensor
-  /** [numKvHeads]: a key is its stored float8_e4m3 · scale; undefined: it is as stored. */
+  /** Of shape [numKvHeads]. A key is its stored float8_e4m3 · scale; undefined: it is as stored. */
   readonly keyScales: Tensor<'float32'> | undefined
   /** As keyScales. */
   readonly valueScales: Tensor<'float32'> | undefined
