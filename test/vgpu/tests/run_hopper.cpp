@@ -10,21 +10,6 @@ namespace {
 
 bool without_map = false;
 
-std::uint16_t bf16(float v) {
-  unsigned bits;
-  std::memcpy(&bits, &v, 4);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
-
-bool same(const std::vector<float>& got, const std::vector<float>& expected) {
-  for (std::size_t n = 0; n < expected.size(); n++) {
-    if (got[n] == expected[n]) continue;
-    std::printf("element %zu is %g, expected %g\n", n, static_cast<double>(got[n]), static_cast<double>(expected[n]));
-    return false;
-  }
-  return true;
-}
-
 CUtensorMap map_of(CUdeviceptr base, CUtensorMapDataType type, unsigned element, unsigned columns, unsigned rows, unsigned box_rows,
                    CUtensorMapSwizzle swizzle) {
   CUtensorMap map{};

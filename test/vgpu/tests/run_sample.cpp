@@ -1,27 +1,10 @@
 // run_sample PTX KERNEL: runs one kernel of kernels/samples.cu and compares with plain loops. Exit status 0: right, 1: wrong numbers, 2: an error of the driver.
-#include <cstring>
 #include <fstream>
 #include <sstream>
 
 #include "support.h"
 
 namespace {
-
-std::uint16_t bf16(float v) {
-  unsigned bits;
-  std::memcpy(&bits, &v, 4);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
-
-bool same(const std::vector<float>& got, const std::vector<float>& expected) {
-  for (std::size_t n = 0; n < expected.size(); n++) {
-    if (!(got[n] == expected[n])) {
-      std::printf("element %zu is %g, expected %g\n", n, static_cast<double>(got[n]), static_cast<double>(expected[n]));
-      return false;
-    }
-  }
-  return true;
-}
 
 bool matmul(Gpu& gpu, CUfunction f) {
   Random random(1);

@@ -2,8 +2,10 @@
 #pragma once
 #include <cuda.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -74,3 +76,21 @@ struct Random {
   float value() { return static_cast<float>(static_cast<int>(next() % 17) - 8) / 4; }
   unsigned state;
 };
+
+/// The upper half of a float: exact for what Random::value() gives.
+inline std::uint16_t bf16(float v) {
+  unsigned bits;
+  std::memcpy(&bits, &v, 4);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+/// Says where the two differ first.
+inline bool same(const std::vector<float>& got, const std::vector<float>& expected) {
+  for (std::size_t n = 0; n < expected.size(); n++) {
+    if (!(got[n] == expected[n])) {
+      std::printf("element %zu is %g, expected %g\n", n, static_cast<double>(got[n]), static_cast<double>(expected[n]));
+      return false;
+    }
+  }
+  return true;
+}
