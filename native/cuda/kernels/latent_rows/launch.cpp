@@ -55,14 +55,16 @@ void gather(const Kernel<LatentGatherProblem>&, const LatentGatherProblem& probl
 }  // namespace
 
 void register_latent_row_kernels() {
-  register_kernel<LatentAppendProblem>({.info = sm80_kernel("latent_append", "latentAppend", kComputeDTypes, "512/64"),
-                                        .reject = accept<LatentAppendProblem>,
-                                        .workspace = [](const Kernel<LatentAppendProblem>&, const LatentAppendProblem& p, int) { return p.slots->size() * sizeof(std::int32_t); },
-                                        .run = append});
-  register_kernel<LatentGatherProblem>({.info = sm80_kernel("latent_gather", "latentGather", kComputeDTypes, "512/64"),
-                                        .reject = accept<LatentGatherProblem>,
-                                        .workspace = [](const Kernel<LatentGatherProblem>&, const LatentGatherProblem& p, int) { return p.page_list->size() * sizeof(std::int32_t); },
-                                        .run = gather});
+  register_kernel<LatentAppendProblem>(
+      {.info = sm80_kernel("latent_append", "latentAppend", kComputeDTypes, "512/64"),
+       .reject = accept<LatentAppendProblem>,
+       .workspace = [](const Kernel<LatentAppendProblem>&, const LatentAppendProblem& p, int) { return p.slots->size() * sizeof(std::int32_t); },
+       .run = append});
+  register_kernel<LatentGatherProblem>(
+      {.info = sm80_kernel("latent_gather", "latentGather", kComputeDTypes, "512/64"),
+       .reject = accept<LatentGatherProblem>,
+       .workspace = [](const Kernel<LatentGatherProblem>&, const LatentGatherProblem& p, int) { return p.page_list->size() * sizeof(std::int32_t); },
+       .run = gather});
 }
 
 }  // namespace attn::cuda

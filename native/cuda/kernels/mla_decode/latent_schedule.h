@@ -38,7 +38,8 @@ inline LatentSchedule cut_latents(const std::vector<std::int32_t>& kv_lens, std:
       // A piece of fewer tiles than it costs besides is not worth a cut.
       if (used > 0 && used + kPieceCost + std::min(tiles - first, kPieceCost) > share) end_part();
       const std::int64_t end = std::min(tiles, first + std::max<std::int64_t>(share - used - kPieceCost, 1));
-      schedule.pieces.push_back({static_cast<std::int32_t>(b), static_cast<std::int32_t>(first), end == tiles ? LatentPiece::kOpen : static_cast<std::int32_t>(end)});
+      schedule.pieces.push_back(
+          {static_cast<std::int32_t>(b), static_cast<std::int32_t>(first), end == tiles ? LatentPiece::kOpen : static_cast<std::int32_t>(end)});
       used += end - first + kPieceCost;
       first = end;
     } while (first < tiles);

@@ -25,8 +25,8 @@ struct LatentTile {
   static constexpr int probabilities_at = ring_at + stages * tile_bytes;
   static constexpr int row_max_at = probabilities_at + box_bytes;
   static constexpr int row_factor_at = row_max_at + rows * 4;
-  static constexpr int row_sum_at = row_factor_at + rows * 4;  // of each consumer warpgroup
-  static constexpr int full_at = row_sum_at + 2 * rows * 4;    // a barrier per box
+  static constexpr int row_sum_at = row_factor_at + rows * 4;    // of each consumer warpgroup
+  static constexpr int full_at = row_sum_at + 2 * rows * 4;      // a barrier per box
   static constexpr int empty_at = full_at + stages * boxes * 8;  // per stage: left half of the latent, right half, rope
   static constexpr int shared_bytes = empty_at + stages * 3 * 8;
 };
