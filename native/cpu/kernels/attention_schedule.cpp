@@ -10,9 +10,11 @@ namespace attn::cpu {
 namespace {
 
 constexpr std::int64_t kTasksPerSequence = 64;   // enough for many cores, few enough that merging stays cheap
-constexpr std::int64_t kEnoughTasks = 32;        // kv heads are taken together only where that many tasks remain
+constexpr std::int64_t kFewestTasks = 8;         // kv heads are taken together only where that many tasks remain
+constexpr std::int64_t kEnoughTasks = 16;        // of several kv heads: keys are split finer until there are as many
 constexpr std::int64_t kMinSplitKeys = 512;      // of one kv head: a split's state is worth a key or two; its work should be worth many more
-constexpr std::int64_t kMinSharedKeys = 128;     // of several kv heads
+constexpr std::int64_t kSharedKeys = 128;        // of several kv heads
+constexpr std::int64_t kMinSharedKeys = 64;      // the same, up to kEnoughTasks
 constexpr std::int64_t kHeadsBytes = 4096;       // rows of kv heads taken together: more bytes in a row make memory no faster
 constexpr std::int64_t kRowsFloats = 32 * 1024;  // queries, logits and accumulators of the direct path: a quarter of a 512 KiB L2 cache
 // Queries, logits and accumulator of a tile. They may leave the L2 cache, since chunks of rows stream them at a byte or two per cycle; packing
@@ -39,7 +41,11 @@ struct Partition {
   std::int64_t split_keys = 0;  // a multiple of kTileKv
 };
 
-std::int64_t min_split_keys(std::int64_t heads) { return std::clamp(kMinSplitKeys / heads, kMinSharedKeys, kMinSplitKeys); }
+/// Into how many parts a task of `heads` kv heads may split `keys` keys. Never falls as the number of keys grows.
+std::int64_t worthwhile_splits(std::int64_t heads, std::int64_t keys) {
+  if (heads == 1) return div_up(keys, kMinSplitKeys);
+  return std::max(div_up(keys, std::max(kMinSplitKeys / heads, kSharedKeys)), std::min(div_up(keys, kMinSharedKeys), kEnoughTasks));
+}
 
 /// Whether the rows of all kv heads lie side by side.
 bool heads_interleaved(const AttentionProblem& p, const HeadRows& rows) {
@@ -54,13 +60,13 @@ int heads_together(const AttentionProblem& p, std::int64_t rows, std::int64_t ke
   const std::int64_t tasks = div_up(p.num_kv_heads, std::clamp<std::int64_t>(fitting, 1, p.num_kv_heads));
   const std::int64_t heads = div_up(p.num_kv_heads, tasks);
   // All or one: some heads of a row of a few KiB are read no faster than one.
-  return tasks * div_up(keys, min_split_keys(heads)) < kEnoughTasks ? 1 : static_cast<int>(heads);
+  return tasks * worthwhile_splits(heads, keys) < kFewestTasks ? 1 : static_cast<int>(heads);
 }
 
 /// Into how many parts `keys` keys are split at most. Never falls as the number of keys grows.
 std::int64_t splits_of(const AttentionProblem& p, const Partition& part, std::int64_t keys) {
   const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.planned_tiles * div_up(p.num_kv_heads, part.heads)), 1);
-  return std::clamp<std::int64_t>(div_up(keys, min_split_keys(part.heads)), 1, wanted);
+  return std::clamp<std::int64_t>(worthwhile_splits(part.heads, keys), 1, wanted);
 }
 
 /// Upper bound of num_splits for any kv_len up to the sequence's own.
