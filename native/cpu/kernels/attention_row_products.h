@@ -1,49 +1,28 @@
 #pragma once
-// The two products of attention_rows.cpp over keys and values as they lie, and the fetching of rows to come meanwhile:
-// decoding waits for memory, and hardware prefetchers lose track of rows that are read head by head.
+// The two products of attention_rows.cpp over keys and values as they lie, and the fetching of rows to come meanwhile.
 
 #include "cpu/kernels/attention_kv.h"
 
 namespace attn::cpu::ATTN_ISA {
 
-/// Other rows of the same keys have fetched what there is to fetch.
-struct NoPrefetch {
-  static constexpr bool kFetches = false;
-  ATTN_INLINE const std::byte* take(std::int64_t) { return nullptr; }
-};
+/// What is fetched beside the arithmetic on a row: the lines so many bytes after it. 0: nothing, where other rows of the same keys have fetched it.
+template <bool kOn>
+struct Fetch {
+  std::int64_t bytes = 0;
 
-/// Rows to come, in the order in which they lie in memory, fetched line by line beside as much arithmetic: fetched in a burst, lines
-/// would wait for each other and the arithmetic for them; and hardware prefetchers follow a steady stream. Into the L2 cache: the
-/// L1 cache has room for as few lines at once as it can wait for.
-struct RowPrefetch {
-  static constexpr bool kFetches = true;
-  const std::byte* const* rows;
-  const std::byte* const* last;
-  std::int64_t row_bytes;
-  std::int64_t offset = 0;
-
-  /// The next `bytes`, rows being taken as adjacent within them: where they are not, some lines are not fetched early.
-  ATTN_INLINE const std::byte* take(std::int64_t bytes) {
-    const std::byte* from = *rows + offset;
-    for (offset += bytes; offset >= row_bytes; offset -= row_bytes) rows += rows < last;
-    return from;
-  }
-};
-
-constexpr int kIntoL2 = 2;  // the locality of __builtin_prefetch
-
-/// Fetches the lines that begin within [begin, begin + kBytes) of what was taken.
-template <std::int64_t kBytes, class Prefetch>
-ATTN_INLINE void fetch(const std::byte* taken, std::int64_t begin) {
-  if constexpr (!Prefetch::kFetches) {
-    return;
-  } else if constexpr (kBytes % 64 != 0) {
-    if (begin % 64 < kBytes) __builtin_prefetch(taken + begin, 0, kIntoL2);
-  } else {
+  /// For the kBytes at `row` + `offset`, a multiple of kBytes. Beyond the last row lies what is never read: fetching it does no harm.
+  template <std::int64_t kBytes>
+  ATTN_INLINE void lines(const void* row, std::int64_t offset) const {
+    if constexpr (!kOn) {
+      return;
+    } else if constexpr (kBytes % 64 != 0) {
+      if (offset % 64 < kBytes) __builtin_prefetch(static_cast<const std::byte*>(row) + offset + bytes);
+    } else {
 #pragma GCC unroll 16
-    for (std::int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(taken + begin + i, 0, kIntoL2);
+      for (std::int64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const std::byte*>(row) + offset + bytes + i);
+    }
   }
-}
+};
 
 /// Rows of one head among those of a block: row j of the block is at rows[j] + offset.
 struct HeadBlock {
@@ -54,21 +33,22 @@ struct HeadBlock {
 
 /// sums[r, i] += q[r] · key[i], lane by lane: each key is loaded and converted once for all rows; the queries are dealt as
 /// load_pair<T>() deals.
-template <class T, int kRows, int kKeys, class Prefetch>
+template <class T, int kRows, int kKeys, bool kFetch>
 ATTN_INLINE void multiply_rows(const float* queries, std::int64_t query_stride, const T* const (&key)[kKeys], std::int64_t dim, Vec (&sums)[kLanes],
-                               Prefetch& prefetch) {
+                               Fetch<kFetch> ahead) {
   constexpr int kMost = kLanes < 16 ? 2 : 4;  // more would not leave registers enough
   constexpr int kTogether = kKeys < kMost ? kKeys : kMost;
   constexpr std::int64_t kStepBytes = 2 * kLanes * sizeof(T);
-  const std::byte* ahead = prefetch.take(kKeys * dim * static_cast<std::int64_t>(sizeof(T)));
   std::int64_t d = 0;
   for (; d + 2 * kLanes <= dim; d += 2 * kLanes) {
 #pragma GCC unroll 16
     for (int first = 0; first < kKeys; first += kTogether) {
       Vec k[kTogether][2];
 #pragma GCC unroll 4
-      for (int i = 0; i < kTogether; ++i) load_pair(key[first + i] + d, k[i]);
-      fetch<kTogether * kStepBytes, Prefetch>(ahead, d * kKeys * static_cast<std::int64_t>(sizeof(T)) + first * kStepBytes);
+      for (int i = 0; i < kTogether; ++i) {
+        load_pair(key[first + i] + d, k[i]);
+        ahead.template lines<kStepBytes>(key[first + i], d * static_cast<std::int64_t>(sizeof(T)));
+      }
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
 #pragma GCC unroll 16
@@ -91,10 +71,9 @@ ATTN_INLINE void multiply_rows(const float* queries, std::int64_t query_stride, 
 }
 
 /// logits[r, j] of kRows rows for the keys [lo, hi): kLanes sums at a time, of kRows rows and kLanes / kRows keys.
-template <class T, int kRows, class Prefetch>
-void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& keys, std::int64_t lo, std::int64_t hi, float* logits, Prefetch& prefetch) {
+template <class T, int kRows, bool kFetch>
+void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& keys, std::int64_t lo, std::int64_t hi, float* logits, Fetch<kFetch> ahead) {
   constexpr int kKeys = kLanes / kRows;
-  Prefetch ahead = prefetch;  // a copy can stay in registers
   const std::byte* const* rows = keys.rows;
   const T* key[kKeys];
   std::int64_t j = lo;
@@ -113,35 +92,40 @@ void dot_rows(const float* queries, std::int64_t query_stride, const HeadBlock& 
       key[i] = reinterpret_cast<const T*>(rows[n] + keys.offset);
     }
     Vec sums[kLanes] = {};
-    NoPrefetch none;
-    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums, none);
+    multiply_rows<T, kRows, kKeys>(queries, query_stride, key, keys.dim, sums, ahead);
     float dots[kLanes];
     store(dots, reduce_add_each(sums));
     for (int r = 0; r < kRows; ++r) {
       for (int i = 0; i < hi - j; ++i) logits[r * kTileKv + j + i] = dots[r * kKeys + i];
     }
   }
-  prefetch = ahead;
 }
 
 /// Columns [d, d + kVecs vectors) of O[r] = O[r] · factor[r] + Σ p[r, j] v[j], dealt as load_pair<T>() deals where kVecs is even;
-/// `kPartial` reads the rest of a row only.
-template <class T, int kRows, int kVecs, bool kPartial, class Prefetch>
+/// `kPartial` reads the rest of a row only. factors: null where all are 1.
+template <class T, int kRows, int kVecs, bool kPartial, bool kFetch>
 ATTN_INLINE void add_columns(const float* probabilities, const float* factors, const HeadBlock& values, std::int64_t lo, std::int64_t hi, std::int64_t d,
-                             float* accumulator, std::int64_t stride, Prefetch& prefetch) {
+                             float* accumulator, std::int64_t stride, Fetch<kFetch> ahead) {
   static_assert(kVecs == 1 || kVecs % 2 == 0, "vectors are loaded by pairs");
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) sums[r][v] = load(accumulator + r * stride + d + v * kLanes) * factors[r];
+    for (int v = 0; v < kVecs; ++v) sums[r][v] = load(accumulator + r * stride + d + v * kLanes);
+  }
+  if (factors) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVecs; ++v) sums[r][v] = sums[r][v] * factors[r];
+    }
   }
   constexpr std::int64_t kBytes = kVecs * kLanes * sizeof(T);
-  const std::byte* ahead = prefetch.take((hi - lo) * kBytes);
   const std::int64_t offset = values.offset + d * static_cast<std::int64_t>(sizeof(T));
+#pragma GCC unroll 4
   for (std::int64_t j = lo; j < hi; ++j) {
     const T* value = reinterpret_cast<const T*>(values.rows[j] + offset);
-    fetch<kBytes, Prefetch>(ahead, (j - lo) * kBytes);
+    ahead.template lines<kBytes>(values.rows[j], offset);
     Vec row[kVecs + 1];
     if constexpr (kVecs == 1) {
       row[0] = kPartial ? load_partial(value, values.dim - d) : load(value);
@@ -166,12 +150,11 @@ ATTN_INLINE void add_columns(const float* probabilities, const float* factors, c
 /// Rows whose sums of two vectors stay in registers: 8 of the 16 registers that hold 8 lanes or fewer.
 constexpr int kMostAddRows = kLanes < 16 ? 4 : 8;
 
-template <class T, int kRows, class Prefetch>
+template <class T, int kRows, bool kFetch>
 void add_rows(const float* probabilities, const float* factors, const HeadBlock& values, std::int64_t lo, std::int64_t hi, float* accumulator,
-              std::int64_t stride, Prefetch& prefetch) {
+              std::int64_t stride, Fetch<kFetch> ahead) {
   constexpr int kVecs = kRows < 4 ? 8 / kRows : kRows < 8 && kLanes == 16 ? 4 : 2;
   constexpr std::int64_t kStep = kVecs * kLanes;
-  Prefetch ahead = prefetch;
   std::int64_t d = 0;
   for (; d + kStep <= values.dim; d += kStep) {
     add_columns<T, kRows, kVecs, false>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
@@ -181,7 +164,6 @@ void add_rows(const float* probabilities, const float* factors, const HeadBlock&
   }
   for (; d + kLanes <= values.dim; d += kLanes) add_columns<T, kRows, 1, false>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
   if (d < values.dim) add_columns<T, kRows, 1, true>(probabilities, factors, values, lo, hi, d, accumulator, stride, ahead);
-  prefetch = ahead;
 }
 
 }  // namespace attn::cpu::ATTN_ISA

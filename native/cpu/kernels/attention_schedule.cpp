@@ -10,6 +10,7 @@ namespace attn::cpu {
 namespace {
 
 constexpr std::int64_t kTasksPerSequence = 64;   // enough for many cores, few enough that merging stays cheap
+constexpr std::int64_t kSharedTasks = 32;        // the same of several kv heads, whose states are larger
 constexpr std::int64_t kFewestTasks = 8;         // kv heads are taken together only where that many tasks remain
 constexpr std::int64_t kEnoughTasks = 16;        // of several kv heads: keys are split finer until there are as many
 constexpr std::int64_t kMinSplitKeys = 512;      // of one kv head: a split's state is worth a key or two; its work should be worth many more
@@ -65,7 +66,8 @@ int heads_together(const AttentionProblem& p, std::int64_t rows, std::int64_t ke
 
 /// Into how many parts `keys` keys are split at most. Never falls as the number of keys grows.
 std::int64_t splits_of(const AttentionProblem& p, const Partition& part, std::int64_t keys) {
-  const std::int64_t wanted = std::max<std::int64_t>(kTasksPerSequence / (part.planned_tiles * div_up(p.num_kv_heads, part.heads)), 1);
+  const std::int64_t wanted =
+      std::max<std::int64_t>((part.heads > 1 ? kSharedTasks : kTasksPerSequence) / (part.planned_tiles * div_up(p.num_kv_heads, part.heads)), 1);
   return std::clamp<std::int64_t>(worthwhile_splits(part.heads, keys), 1, wanted);
 }
 

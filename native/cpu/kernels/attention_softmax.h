@@ -93,6 +93,45 @@ ATTN_INLINE float softmax_block(float* logits, const LogitRow& row, std::int64_t
   return softmax_vectors<kFew>(logits, scale, lo, hi, max, sum);
 }
 
+/// The same for up to kLanes rows of which every key is visible, their products only scaled: a lane is a row wherever a row is one number, since
+/// one row after the other would wait for its own. max, sum and factors have room for kLanes.
+ATTN_INLINE void softmax_rows(float* logits, int count, const float* scales, float* max, float* sum, float* factors) {
+  constexpr int kVecs = kTileKv / kLanes;
+  Vec peaks[kLanes];
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    const int r = i < count ? i : count - 1;
+    const Vec scale = broadcast(scales[r]);
+    peaks[i] = broadcast(max[r]);
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) peaks[i] = max_of(load(logits + r * kTileKv + v * kLanes) * scale, peaks[i]);  // a NaN loses
+  }
+  transpose(peaks);
+  Vec moved = peaks[0];
+#pragma GCC unroll 16
+  for (int i = 1; i < kLanes; ++i) moved = max_of(peaks[i], moved);
+  const Vec before = load(max), base = moved == -__builtin_inff() ? Vec{} : moved;
+  const Vec factor = moved > before ? exp(before - base) : broadcast(1.0f);
+  float bases[kLanes];
+  store(bases, base);
+  Vec totals[kLanes] = {};
+  for (int r = 0; r < count; ++r) {
+    const Vec scale = broadcast(scales[r]), row_base = broadcast(bases[r]);
+    Vec total{};
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) {
+      float* at = logits + r * kTileKv + v * kLanes;
+      const Vec probability = exp(load(at) * scale - row_base);
+      total += probability;
+      store(at, probability);
+    }
+    totals[r] = total;
+  }
+  store(max, moved);
+  store(sum, load(sum) * factor + reduce_add_each(totals));
+  store(factors, factor);
+}
+
 // ── blocks of any number of keys ───────────────────────────────────────────────────────────────────────────────
 // In two steps, each for many rows: the maxima, then the probabilities. In one, every row would wait for its own maximum.
 // Powers of two, so that the scale and log2(e) are one product: p = 2^((x - max) · scale · log2(e)), exactly 1 at the maximum.
