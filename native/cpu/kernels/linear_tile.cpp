@@ -15,6 +15,8 @@ namespace {
 
 static_assert(kLinearColAlign % kGemmCols == 0, "tiles are whole panels");
 
+// Wide tiles move their sums so fast that longer panels pay although they leave the L1 cache; with 8 lanes they do not.
+constexpr std::int64_t kPanelDepth = kLanes == 16 ? kLinearPanelDepth : kLinearPanelDepth / 2;
 constexpr std::int64_t kRowsInL2 = 96;  // rows of x against which all panels of a block run before the next rows come
 
 ATTN_INLINE std::int64_t row_floats(const LinearTile& tile) { return round_up(tile.cols, kLinearColAlign); }
@@ -74,8 +76,8 @@ void pack(const LinearTile& tile, std::int64_t begin, std::int64_t depth, float*
 void multiply_packed(const LinearTile& tile) {
   float* c = tile.scratch;
   float* panels = c + tile.rows * row_floats(tile);
-  for (std::int64_t begin = 0; begin < tile.depth || begin == 0; begin += kLinearPanelDepth) {
-    const std::int64_t depth = min_of(kLinearPanelDepth, tile.depth - begin);
+  for (std::int64_t begin = 0; begin < tile.depth || begin == 0; begin += kPanelDepth) {
+    const std::int64_t depth = min_of(kPanelDepth, tile.depth - begin);
     with_dtype(tile.weight_dtype, [&](auto* type) { pack<ElementOf<decltype(type)>>(tile, begin, depth, panels); });
     for (std::int64_t r = 0; r < tile.rows; r += kRowsInL2) {
       const std::int64_t rows = min_of(kRowsInL2, tile.rows - r);

@@ -27,7 +27,7 @@ struct LinearTile {
   float* scratch;  // this thread's, 64-byte aligned: linear_scratch_floats
 };
 
-inline constexpr int kLinearPanelDepth = 256;  // features of x per panel: 256 x 64 float32 stay in the L2 cache
+inline constexpr int kLinearPanelDepth = 512;  // features of x per panel, at most: 512 x 128 float32 stay in the L2 cache
 inline constexpr int kLinearColAlign = 64;     // a multiple of every instruction set's panel width
 
 /// c [rows, cols], and for packed tiles one panel of weights.
