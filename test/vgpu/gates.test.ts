@@ -51,7 +51,7 @@ suite('the build of a kernel', () => {
   // ptxas repairs these and ends with status 0; the repair costs the overlap that the kernel was written for.
   describe('with wgmma', () => {
     const hopper = nvcc === undefined ? '' : compile(nvcc, 'test/vgpu/kernels/wgmma.cu', 'sm_90a')
-    const budgets = 'chain 168\nrestage 255\n'
+    const budgets = 'chain 168\nnarrow 255\nrestage 255\n'
     /** Edits the first match in kernel chain. */
     const broken = (pattern: RegExp, replacement: string) => {
       const begin = hopper.indexOf('.entry chain')

@@ -14,10 +14,16 @@ const inFlight = /^register of wgmma in flight$/
 const noFence = /^missing wgmma\.fence$/
 const order = /^(read of pending copy|shared memory race|uninitialised shared read)$/
 const registers = /^setmaxnreg misuse$/
+const wrongLayout = /^(wrong swizzle|descriptor misuse)$/
 
 // A descriptor without its address: swizzle 1 (128 bytes), eight rows to the next 1024 bytes.
 const descriptor = (swizzle: bigint, stride: bigint, more = 0n) => String((swizzle << 62n) | ((stride / 16n) << 32n) | (1n << 16n) | more)
 const descriptorText = new RegExp(descriptor(1n, 1024n))
+// Of boxes of 64 bytes width: as keys, and as values, whose next columns are `next` bytes away. PTX has 64-bit numbers with their sign.
+const narrow = (swizzle: bigint, stride: bigint, next: bigint) => String(BigInt.asIntN(64, (swizzle << 62n) | ((stride / 16n) << 32n) | ((next / 16n) << 16n)))
+const [narrowKeys, narrowValues] = [narrow(2n, 512n, 16n), narrow(2n, 512n, 4096n)]
+const narrowMutant = (name: string, from: string, to: string, finding: RegExp): Mutant =>
+  ({ name, kernel: 'narrow', pattern: new RegExp(from), n: -1, replacement: to, finding })
 
 const mutants: Mutant[] = [
   { name: 'no wait for the logits', kernel: 'chain', pattern: waitGroup, finding: inFlight },
@@ -32,8 +38,8 @@ const mutants: Mutant[] = [
   { name: 'no commit of the output', kernel: 'chain', pattern: commit, n: 1, finding: /^(register of wgmma in flight|exit with open wgmma groups|shared memory race)$/ },
   { name: 'no fence before the logits', kernel: 'chain', pattern: fence, finding: noFence },
   { name: 'no fence before the output', kernel: 'chain', pattern: fence, n: 1, finding: noFence },
-  { name: 'swizzle of 64 bytes', kernel: 'chain', pattern: descriptorText, replacement: descriptor(2n, 512n), finding: /^(wrong swizzle|descriptor misuse)$/ },
-  { name: 'swizzle of 32 bytes', kernel: 'chain', pattern: descriptorText, n: -1, replacement: descriptor(3n, 256n), finding: /^(wrong swizzle|descriptor misuse)$/ },
+  { name: 'swizzle of 64 bytes', kernel: 'chain', pattern: descriptorText, replacement: descriptor(2n, 512n), finding: wrongLayout },
+  { name: 'swizzle of 32 bytes', kernel: 'chain', pattern: descriptorText, n: -1, replacement: descriptor(3n, 256n), finding: wrongLayout },
   { name: 'no swizzle', kernel: 'chain', pattern: descriptorText, replacement: descriptor(0n, 1024n), finding: /^wrong swizzle$/ },
   { name: 'a row too far', kernel: 'chain', pattern: descriptorText, replacement: descriptor(1n, 1024n, 8n), finding: /^descriptor misuse$/ },
   { name: '512 bytes from eight rows to the next', kernel: 'chain', pattern: descriptorText, replacement: descriptor(1n, 512n), finding: /^descriptor misuse$/ },
@@ -42,6 +48,14 @@ const mutants: Mutant[] = [
     pattern: descriptorText, replacement: descriptor(1n, 8192n),
     finding: /^(out of bounds|read of pending copy|shared memory race|uninitialised shared read)$/,
   },
+  narrowMutant('swizzle of 128 bytes for keys', narrowKeys, narrow(1n, 1024n, 16n), wrongLayout),
+  narrowMutant('swizzle of 128 bytes for values', narrowValues, narrow(1n, 1024n, 4096n), wrongLayout),
+  narrowMutant('swizzle of 32 bytes for keys', narrowKeys, narrow(3n, 256n, 16n), wrongLayout),
+  narrowMutant('swizzle of 32 bytes for values', narrowValues, narrow(3n, 256n, 4096n), wrongLayout),
+  narrowMutant('256 bytes from eight keys to the next', narrowKeys, narrow(2n, 256n, 16n), /^descriptor misuse$/),
+  narrowMutant('1024 bytes from eight values to the next', narrowValues, narrow(2n, 1024n, 4096n), /^out of bounds$/),
+  narrowMutant('256 bytes to the next columns', narrowValues, narrow(2n, 512n, 256n), /^descriptor misuse$/),
+  narrowMutant('8 KiB to the next columns', narrowValues, narrow(2n, 512n, 8192n), /^out of bounds$/),
   { name: 'no wait for the queries', kernel: 'chain', pattern: tryWait, finding: order },
   { name: 'no wait for keys', kernel: 'chain', pattern: tryWait, n: 1, replacement: always, finding: order },
   { name: 'no wait for values', kernel: 'chain', pattern: tryWait, n: 2, replacement: always, finding: order },
@@ -92,7 +106,7 @@ suite('wgmma', () => {
 
   const run = (text: string, kernel: string, seed = '0'): SampleRun => runSample(text, kernel, { VGPU_CC: '90', VGPU_SEED: seed }, 'run_wgmma')
 
-  test.each(['chain', 'restage'])('%s is right and nothing is found, whatever the order', (kernel) => {
+  test.each(['chain', 'narrow', 'restage'])('%s is right and nothing is found, whatever the order', (kernel) => {
     for (const seed of [...seeds, '5', '6', '7']) {
       const { status, output } = run(ptx, kernel, seed)
       expect({ seed, status, output }).toEqual({ seed, status: 0, output: '' })
@@ -145,6 +159,7 @@ suite('wgmma', () => {
     ...['descriptors_of_lanes', 'descriptors_of_warps', 'scale_d_of_warps', 'products_of_warps', 'groups_of_warps', 'three_warps'].map((name) => [name, group]),
     ['a_warp_stays_away', 'deadlock'],
     ...['offset_by_a_row', 'beyond_the_row', 'base_offset', 'reserved_bits', 'stride'].map((name) => [name, descriptorMisuse]),
+    ...['row_of_64_bytes', 'beyond_64_bytes', 'stride_of_64_bytes', 'columns_of_64_bytes'].map((name) => [name, descriptorMisuse]),
     ['outside', 'out of bounds'],
     ['unwritten', 'uninitialised shared read'],
     ['no_proxy_fence', 'missing proxy fence'],

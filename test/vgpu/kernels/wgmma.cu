@@ -26,9 +26,9 @@ __device__ void wait(uint64_t* barrier, unsigned parity) {
                  : "memory");
   }
 }
-__device__ void load(void* to, const CUtensorMap* map, int row, uint64_t* barrier) {
+__device__ void load(void* to, const CUtensorMap* map, int row, uint64_t* barrier, int column = 0) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)), "l"(map),
-               "r"(0), "r"(row), "r"(shared_address(barrier))
+               "r"(column), "r"(row), "r"(shared_address(barrier))
                : "memory");
 }
 
@@ -41,6 +41,8 @@ __device__ void load(void* to, const CUtensorMap* map, int row, uint64_t* barrie
 
 // Tiles of 64 rows of 128 bytes with the 128-byte swizzle, 1024 bytes from eight rows to the next.
 __device__ uint64_t descriptor(uint32_t address) { return uint64_t{1} << 62 | uint64_t{1024 / 16} << 32 | 1 << 16 | address / 16; }
+/// The same 64 rows as two boxes of 64 bytes width with the 64-byte swizzle: 512 bytes from eight rows to the next, `next` to the columns after the first 32.
+__device__ uint64_t narrow_descriptor(uint32_t address, uint32_t next) { return uint64_t{2} << 62 | uint64_t{512 / 16} << 32 | next / 16 << 16 | address / 16; }
 
 template <int kMajorB>
 __device__ void product(float (&d)[32], uint64_t a, uint64_t b, int add) {
@@ -71,7 +73,7 @@ __device__ void store(const float (&d)[32], float* out, int row) {
   for (int i = 0; i < 32; i++) out[(row + i / 2 % 2 * 8) * 64 + i / 4 * 8 + column + i % 2] = d[i];
 }
 
-constexpr int kTile = 64 * 128, kTiles = 6, kStages = 2;
+constexpr int kTile = 64 * 128, kNarrowBox = kTile / 2, kTiles = 6, kStages = 2;
 
 }  // namespace
 
@@ -140,6 +142,46 @@ extern "C" __global__ void __launch_bounds__(384, 1)
     }
     store(o, out + (group - 1) * 64 * 64, threadIdx.x / 32 % 4 * 16 + lane / 4);
   }
+}
+
+// out = (q k^T) v with q, k and v [64, 64] in boxes of 32 columns: one warpgroup.
+extern "C" __global__ void __launch_bounds__(128)
+    narrow(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, float* out) {
+  extern __shared__ __align__(1024) unsigned char tiles[];
+  __shared__ uint64_t full;
+  if (threadIdx.x == 0) {
+    init(&full, 1);
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    expect(&full, 3 * kTile);
+    for (int box = 0; box < 2; box++) {
+      load(tiles + box * kNarrowBox, &q, 0, &full, box * 32);
+      load(tiles + kTile + box * kNarrowBox, &k, 0, &full, box * 32);
+      load(tiles + 2 * kTile + box * kNarrowBox, &v, 0, &full, box * 32);
+    }
+  }
+  __syncthreads();
+  wait(&full, 0);
+  const uint32_t a = shared_address(tiles), b = a + kTile, c = b + kTile;
+  float s[32], o[32] = {};
+  fence();
+#pragma unroll
+  for (int step = 0; step < 4; step++) {
+    const int at = step / 2 * kNarrowBox + step % 2 * 32;
+    product<0>(s, narrow_descriptor(a + at, 16), narrow_descriptor(b + at, 16), step != 0);
+  }
+  commit();
+  wait_group<0>(s);
+  uint32_t p[16];
+#pragma unroll
+  for (int i = 0; i < 16; i++) p[i] = pack(s[2 * i], s[2 * i + 1]);
+#pragma unroll
+  for (int i = 0; i < 32; i++) asm volatile("" : "+f"(o[i]));  // zeros before the fence, not behind it
+  fence();
+#pragma unroll
+  for (int step = 0; step < 4; step++) product_of_registers(o, p + 4 * step, narrow_descriptor(c + step * 16 * 64, kNarrowBox));
+  commit();
+  wait_group<0>(o);
+  store(o, out, threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4);
 }
 
 // out = a b and out + 64 * 64 = a b^T, with a and b [64, 64] floats that threads convert and put where wgmma wants them: each warp its own rows of a.

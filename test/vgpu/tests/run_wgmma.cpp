@@ -12,15 +12,15 @@ std::vector<float> integers(Random& random, std::size_t count) {  // -1, 0, 1: e
   return values;
 }
 
-/// A tensor of rows of 64 bf16 in boxes of 64 rows.
-CUtensorMap map_of(Gpu& gpu, const std::vector<float>& values) {
+/// A tensor of rows of 64 bf16 in boxes of 64 rows, of all their columns or of half of them.
+CUtensorMap map_of(Gpu& gpu, const std::vector<float>& values, bool halves = false) {
   std::vector<std::uint16_t> narrow;
   for (float v : values) narrow.push_back(bf16(v));
   CUtensorMap map{};
   const cuuint64_t dims[] = {64, values.size() / 64}, strides[] = {128};
-  const cuuint32_t box[] = {64, 64}, steps[] = {1, 1};
+  const cuuint32_t box[] = {halves ? 32u : 64u, 64}, steps[] = {1, 1};
   CHECK(cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, reinterpret_cast<void*>(gpu.upload(narrow)), dims, strides, box, steps,
-                               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                               CU_TENSOR_MAP_INTERLEAVE_NONE, halves ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
                                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
   return map;
 }
@@ -48,6 +48,17 @@ bool chain(Gpu& gpu, CUfunction f) {
   return same(gpu.download<float>(out, 128 * 64), times(times(q, k, 64, 384, 1, 64), v, 384, 64, 64, 1));
 }
 
+bool narrow(Gpu& gpu, CUfunction f) {
+  Random random(3);
+  const auto q = integers(random, 64 * 64), k = integers(random, 64 * 64), v = integers(random, 64 * 64);
+  CUtensorMap maps[] = {map_of(gpu, q, true), map_of(gpu, k, true), map_of(gpu, v, true)};
+  CUdeviceptr out = gpu.empty(64 * 64 * 4);
+  void* arguments[] = {&maps[0], &maps[1], &maps[2], &out};
+  CHECK(cuLaunchKernel(f, 1, 1, 1, 128, 1, 1, 3 * 64 * 128, nullptr, arguments, nullptr));
+  CHECK(cuCtxSynchronize());
+  return same(gpu.download<float>(out, 64 * 64), times(times(q, k, 64, 64, 1, 64), v, 64, 64, 64, 1));
+}
+
 bool restage(Gpu& gpu, CUfunction f) {
   Random random(2);
   const auto a = integers(random, 64 * 64), b = integers(random, 64 * 64);
@@ -70,7 +81,7 @@ int main(int count, char** arguments) {
     const std::string name = arguments[2];
     Gpu gpu;
     CUfunction f = gpu.load(ptx.str(), name.c_str());
-    const bool right = name == "chain" ? chain(gpu, f) : restage(gpu, f);
+    const bool right = name == "chain" ? chain(gpu, f) : name == "narrow" ? narrow(gpu, f) : restage(gpu, f);
     return right ? 0 : 1;
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());

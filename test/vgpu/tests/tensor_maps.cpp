@@ -46,6 +46,8 @@ void encodes(Gpu& gpu) {
   accepted("one dimension", [](Request& r) { r.rank = 1; });
   accepted("five dimensions", [](Request& r) { r.rank = 5; });
   accepted("64 bytes within 128", [](Request& r) { r.box[0] = 32; });
+  accepted("64 bytes within 64", [](Request& r) { r.swizzle = CU_TENSOR_MAP_SWIZZLE_64B, r.box[0] = 32; });
+  refused("80 bytes within 64", [](Request& r) { r.swizzle = CU_TENSOR_MAP_SWIZZLE_64B, r.box[0] = 40; });
   accepted("no swizzle, a box of 256", [](Request& r) { r.swizzle = CU_TENSOR_MAP_SWIZZLE_NONE, r.box[0] = 128, r.box[1] = 256; });
   accepted("element strides", [](Request& r) { r.steps[1] = 8; });
   refused("no map", [](Request& r) { r.map = nullptr; });

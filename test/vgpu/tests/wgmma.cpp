@@ -213,6 +213,20 @@ std::vector<Case> cases() {
       }
     }
   }
+  // Columns in several boxes of 64 bytes width, as heads of 96 and 160 features are.
+  for (int n : {96, 160}) {
+    for (u32 step = 0; step < 4; step++) {
+      for (bool mn_major : {false, true}) {
+        Case c;
+        c.n = n;
+        c.a = c.b = step % 2 == 0 ? kF16 : kBf16;
+        c.registers_a = mn_major;
+        c.layout_a = {64, false, step};
+        c.layout_b = {64, mn_major, step};
+        all.push_back(c);
+      }
+    }
+  }
   for (int signs = 0; signs < 8; signs++) {
     Case c;
     c.n = 128;

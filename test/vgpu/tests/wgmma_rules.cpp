@@ -11,13 +11,14 @@ struct Rule {
   unsigned threads = 128;
 };
 
-// tile: 64 rows of A and 64 of B, 128 bytes each; %a and %b their descriptors with the 128-byte swizzle. %d: accumulators of n = 16, %r: registers of A.
+// tile: 64 rows of A and 64 of B, 128 bytes each; %a and %b their descriptors with the 128-byte swizzle, %n that of B as rows of 64 bytes with the 64-byte
+// swizzle. %d: accumulators of n = 16, %w: of n = 48, %r: registers of A.
 // %lead: warp 0, %last: warp 3, %second: the second warpgroup.
 const std::string kHead =
-    ".reg .pred %lead, %last, %second, %p;\n.reg .b32 %tid, %tile, %at, %i, %r<4>;\n.reg .b64 %a, %b;\n.reg .f32 %d<8>, %e<8>, %x;\n"
+    ".reg .pred %lead, %last, %second, %p;\n.reg .b32 %tid, %tile, %at, %i, %r<4>;\n.reg .b64 %a, %b, %n;\n.reg .f32 %d<8>, %e<8>, %w<24>, %x;\n"
     ".shared .align 1024 .b8 tile[16384];\n"
     "mov.u32 %tid, %tid.x;\nmov.u32 %tile, tile;\nsetp.lt.u32 %lead, %tid, 32;\nsetp.ge.u32 %last, %tid, 96;\nsetp.ge.u32 %second, %tid, 128;\n"
-    "mov.u64 %a, 4611686293305360384;\nadd.s64 %b, %a, 512;\nmov.u32 %r0, 0;\nmov.u32 %r1, 0;\nmov.u32 %r2, 0;\nmov.u32 %r3, 0;\n";
+    "mov.u64 %a, 4611686293305360384;\nadd.s64 %b, %a, 512;\nmov.u64 %n, -9223371899415756288;\nmov.u32 %r0, 0;\nmov.u32 %r1, 0;\nmov.u32 %r2, 0;\nmov.u32 %r3, 0;\n";
 
 std::string fill(int bytes) {
   return "@%second bra FILLED;\nmov.u32 %i, 0;\nFILL: shl.b32 %at, %tid, 4;\nadd.s32 %at, %at, %i;\nadd.s32 %at, %at, %tile;\n"
@@ -32,11 +33,11 @@ std::string zeros(const std::string& name) {
 }
 
 std::string product(const std::string& guard = "", const std::string& a = "%a", const std::string& b = "%b", const std::string& d = "d", int n = 16,
-                    const std::string& add = "1") {
+                    const std::string& add = "1", int major_b = 0) {
   std::string list;
   for (int i = 0; i < n / 2; i++) list += (i == 0 ? "{%" : ", %") + d + std::to_string(i);
   return guard + "wgmma.mma_async.sync.aligned.m64n" + std::to_string(n) + "k16.f32.bf16.bf16 " + list + "}, " + a + ", " + b + ", " + add +
-         (a[0] == '{' ? ", 1, 1, 0;\n" : ", 1, 1, 0, 0;\n");
+         (a[0] == '{' ? ", 1, 1, " : ", 1, 1, 0, ") + std::to_string(major_b) + ";\n";
 }
 
 const std::string kFence = "wgmma.fence.sync.aligned;\n", kCommit = "wgmma.commit_group.sync.aligned;\n", kWait = "wgmma.wait_group.sync.aligned 0;\n",
@@ -49,6 +50,11 @@ std::map<std::string, Rule> rules(bool kept) {
   const std::string finish = kCommit + kWait, registers = "{%r0, %r1, %r2, %r3}", touch = "add.f32 %x, %d7, %d7;\n",
                     overwrite = "st.shared.u32 [%tile+8192], %tid;\n";
   const auto with_b = [&](const std::string& change) { return start + if_broken(change) + product() + finish; };
+  // 48 rows, or 32 columns and the next 16.
+  const auto narrow = [&](const std::string& change, int major_b) {
+    return start + "add.s64 %n, %n, " + std::to_string(major_b != 0 ? std::uint64_t{1024 / 16 - 1} << 16 : 0) + ";\n" + if_broken(change) +
+           product("", "%a", "%n", "w", 48, "0", major_b) + finish;
+  };
   const auto changed = [&](unsigned value) { return "add.s64 %b, %b, " + std::to_string(value) + ";\n"; };
   const auto registers_of = [&](const char* what, int count) {
     return "setmaxnreg." + std::string(what) + ".sync.aligned.u32 " + std::to_string(count) + ";\n";
@@ -88,6 +94,10 @@ std::map<std::string, Rule> rules(bool kept) {
       {"base_offset", {with_b("or.b64 %b, %b, " + std::to_string(std::uint64_t{1} << 49) + ";\n")}},
       {"reserved_bits", {with_b("or.b64 %b, %b, " + std::to_string(std::uint64_t{1} << 46) + ";\n")}},
       {"stride", {with_b("sub.s64 %b, %b, " + std::to_string(std::uint64_t{512 / 16} << 32) + ";\n")}},
+      {"row_of_64_bytes", {narrow("add.s64 %n, %n, 4;\n", 0)}},
+      {"beyond_64_bytes", {narrow("add.s64 %n, %n, 3;\n", 0)}},
+      {"stride_of_64_bytes", {narrow("sub.s64 %n, %n, " + std::to_string(std::uint64_t{256 / 16} << 32) + ";\n", 0)}},
+      {"columns_of_64_bytes", {narrow("add.s64 %n, %n, " + std::to_string(std::uint64_t{256 / 16} << 16) + ";\n", 1)}},
       {"outside", {with_b(changed((16384 - 8192 - 1024) / 16))}},
       {"unwritten", {fill(kept ? 16384 : 8192) + "fence.proxy.async;\n" + kSync + zeros("d") + kFence + product() + finish}},
       {"no_proxy_fence", {fill(16384) + if_kept("fence.proxy.async;\n") + kSync + zeros("d") + kFence + product() + finish}},
