@@ -1,6 +1,6 @@
 // Prefill at every size that kernels are compiled for: head dims, groups that do not divide a tile, more tiles than multiprocessors, pages, values that are
 // not finite where they are hidden.
-import { flashAttention, Tensor, type DeviceId } from '../../lib/index'
+import { flashAttention, flashAttentionVarlen, Tensor, type DeviceId } from '../../lib/index'
 import { native } from '../../lib/native'
 import { fromHandle, handleOf } from '../../lib/tensor/tensor'
 import { attentionCase, makeArrays, type AttentionCase } from '../support/attention-cases'
@@ -16,10 +16,10 @@ const row = 'attention_prefill_sm90a'
 const find = () => native.kernels().find(({ name }) => name === row)
 
 /** Runs the work, and expects the row to have done it where the device has it. */
-function byPrefill(work: () => void): void {
+function byPrefill(work: () => void, launches = 1): void {
   const before = find()?.runs
   work()
-  if (find()?.unusable === '') expect(find()!.runs).toBe(before! + 1)
+  if (find()?.unusable === '') expect(find()!.runs).toBe(before! + launches)
 }
 
 function check(c: AttentionCase, dtype: 'float16' | 'bfloat16' | 'float8_e4m3', device: DeviceId, arrays = makeArrays(c, dtype, 3)): void {
@@ -34,7 +34,7 @@ function check(c: AttentionCase, dtype: 'float16' | 'bfloat16' | 'float8_e4m3', 
 }
 
 onDevices('prefill on %s', (device) => {
-  const dims = [[64, 64], [128, 128], [192, 128], [256, 256]] as const
+  const dims = [[64, 64], [96, 80], [96, 96], [128, 128], [192, 128], [256, 256]] as const
   const sizes = (['float16', 'bfloat16', 'float8_e4m3'] as const).flatMap((dtype) =>
     dims.filter(([dim]) => dtype !== 'float8_e4m3' || dim <= 128).map(([qk, vo]) => [dtype, qk, vo] as const))
 
@@ -48,8 +48,8 @@ onDevices('prefill on %s', (device) => {
     check({ ...c, options: {} }, dtype, device)
   })
 
-  test.each([3, 5, 7, 24])('groups of %d heads, which leave rows of a tile empty', (numQoHeads) => {
-    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk: 64, options: { causal: true } }), 'bfloat16', device)
+  test.each([[3, 64], [5, 64], [7, 64], [24, 64], [5, 96], [24, 96]])('groups of %d heads of %d, which leave rows of a tile empty', (numQoHeads, headDimQk) => {
+    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk, options: { causal: true } }), 'bfloat16', device)
   })
 
   test.each<AttentionCase>([
@@ -58,7 +58,7 @@ onDevices('prefill on %s', (device) => {
     attentionCase({ qoLen: 90, kvLen: 150, options: { softmaxScale: -0.3 } }),
     attentionCase({ batch: 3, qoLen: 90, kvLen: 150, options: { kvLens: [150, 1, 0] } }),
     attentionCase({ qoLen: 150, kvLen: 90, options: { causal: true, sinks: [0.5, -3, 4, 0] } }),
-  ].flatMap((c) => [{ ...c, headDimQk: 128, headDimVo: 128 }, c]))('%j', (c) => {
+  ].flatMap((c) => [c, { ...c, headDimQk: 96, headDimVo: 96 }, { ...c, headDimQk: 128, headDimVo: 128 }]))('%j', (c) => {
     for (const dtype of ['bfloat16', 'float8_e4m3'] as const) check(c, dtype, device)
   })
 
@@ -67,8 +67,8 @@ onDevices('prefill on %s', (device) => {
     check(c, 'bfloat16', device)
   })
 
-  test.each([8, 24, 64, 128, 256])('pages of %d tokens hold the same keys as a dense tensor', (pageSize) => {
-    const [qoLen, kvLen, heads, dim, dtype] = [70, 300, 2, 64, 'bfloat16'] as const
+  test.each([8, 24, 64, 128, 256].flatMap((size) => [[size, 64], [size, 96]] as const))('pages of %d tokens hold the same keys of %d as a dense tensor', (pageSize, dim) => {
+    const [qoLen, kvLen, heads, dtype] = [70, 300, 2, 'bfloat16'] as const
     const random = (seed: number, shape: readonly number[]) => Tensor.randn(shape, { seed, dtype, device })
     const [q, k, v] = [random(3, [1, qoLen, 4, dim]), random(1, [1, kvLen, heads, dim]), random(2, [1, kvLen, heads, dim])]
     const count = Math.ceil(kvLen / pageSize)
@@ -89,6 +89,21 @@ onDevices('prefill on %s', (device) => {
       const [handle] = [out].flat() as [Parameters<typeof fromHandle>[0]]
       expectSameBits(fromHandle(handle, dtype, [1, qoLen, 4, dim], device).readSync(), expected)
     })
+  })
+
+  test.each([64, 96, 128])('packed sequences have the bits that each has alone, heads of %d', (dim) => {
+    const [qoLens, kvLens, dtype] = [[70, 130], [300, 131], 'bfloat16'] as const
+    const random = (seed: number, rows: number, heads: number) => Tensor.randn([rows, heads, dim], { seed, dtype, device })
+    const [q, k, v] = [random(1, 200, 4), random(2, 431, 2), random(3, 431, 2)]
+    byPrefill(() => {
+      const { out } = flashAttentionVarlen(q, k, v, { causal: true, qoIndptr: [0, 70, 200], kvIndptr: [0, 300, 431] })
+      for (const b of [0, 1]) {
+        const [qo, kv] = [b * qoLens[0], b * kvLens[0]]
+        const alone = (x: typeof q, from: number, rows: number) => x.slice(0, from, from + rows).reshape([1, rows, x.shape[1]!, dim])
+        const expected = flashAttention(alone(q, qo, qoLens[b]!), alone(k, kv, kvLens[b]!), alone(v, kv, kvLens[b]!), { causal: true }).out
+        expectSameBits(out.slice(0, qo, qo + qoLens[b]!).readSync(), expected.readSync(), `sequence ${b}`)
+      }
+    }, 3)
   })
 
   test('rows of 40 bytes, which TMA cannot copy, are left to others', () => {

@@ -13,7 +13,7 @@ const kernel = 'attention_prefill_bf16_128'
 let runs = 0
 
 /** The launches of one call; undefined where the addon is built without CUDA. */
-function run(kind: 'prefill' | 'hidden', env: Record<string, string> = {}): LaunchReport[] | undefined {
+function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | undefined {
   const report = join(folder, `${++runs}.json`)
   const child = join(__dirname, 'children', 'attention.ts')
   const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
@@ -31,18 +31,25 @@ const withCuda = toolkit && run('prefill') !== undefined
 if (!withCuda) process.stderr.write('the addon is built without CUDA: what its prefill kernel moves is not tested\n')
 
 ;(withCuda ? describe : describe.skip)('prefill on compute capability 9.0', () => {
-  test.each(['0', '1', '2'])('every byte is copied once, nothing is found, seed %s', (seed) => {
-    for (const kind of ['prefill', 'hidden'] as const) {
-      const launches = run(kind, { VGPU_SEED: seed }) ?? []
+  const sizes = [
+    { dim: 128, more: '', firstQueries: [0, 32, 64, 96, 128], step: 128 },
+    { dim: 96, more: '-96', firstQueries: [0, 48, 96], step: 96 },
+  ].flatMap((size) => ['0', '1', '2'].map((seed) => ({ ...size, seed })))
+  test.each(sizes)('every byte is copied once, nothing is found, heads of $dim, seed $seed', ({ dim, more, firstQueries, step, seed }) => {
+    for (const kind of ['prefill', 'hidden']) {
+      const launches = run(kind + more, { VGPU_SEED: seed }) ?? []
       expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
-      const launch = launches.find((one) => one.kernel === kernel)!
-      // [2, 130, 8 heads, 128] queries and outputs, [2, 700, 2 heads, 128] keys and values; 32 queries with their 4 heads are a tile, which sees keys up to its
-      // last query's own, in steps of 128.
-      const queryBytes = 2 * 130 * 8 * 128 * 2
-      const tileKeys = [0, 32, 64, 96, 128].map((first) => Math.min(Math.ceil((Math.min(first + 32, 130) + 570) / 128) * 128, 700))
-      const kvBytes = 2 * 2 * 128 * 2 * tileKeys.reduce((sum, keys) => sum + keys, 0)
+      const launch = launches.find((one) => one.kernel === `attention_prefill_bf16_${dim}`)!
+      // [2, 130, 8 heads, dim] queries and outputs, [2, 700, 2 heads, dim] keys and values; 32 or 48 queries with their 4 heads are a tile, which sees keys up
+      // to its last query's own, in whole steps.
+      const queryBytes = 2 * 130 * 8 * dim * 2
+      const tileKeys = firstQueries.map((first) => Math.min(Math.ceil((Math.min(first + firstQueries[1]!, 130) + 570) / step) * step, 700))
+      const kvBytes = 2 * 2 * dim * 2 * tileKeys.reduce((sum, keys) => sum + keys, 0)
       const loaded = launch.traffic.filter(({ loadedBytes }) => loadedBytes > 0).map(({ loadedBytes }) => loadedBytes)
       if (kind === 'prefill') expect(loaded).toEqual([queryBytes, kvBytes, kvBytes])
+      // Two products for each step of each tile, of as many operations as the features ask for.
+      const steps = 2 * 2 * tileKeys.reduce((sum, keys) => sum + Math.ceil(keys / step), 0)
+      expect(launch.wgmmaFlops).toBe(steps * 2 * 2 * (firstQueries[1]! * 4) * step * dim)
       const stored = launch.traffic.filter(({ storedBytes }) => storedBytes > 0)
       expect(stored.map(({ storedBytes, uniqueStoredBytes }) => [storedBytes, uniqueStoredBytes])).toEqual([[queryBytes, queryBytes]])
       expect(launch.sharedWays).toBe(launch.sharedPhases)

@@ -16,19 +16,27 @@
 
 namespace attn::cuda {
 
-/// A tile in shared memory with the 128-byte swizzle, as TMA leaves boxes of 128 bytes width: 16-byte chunk c of row r lies at
-///   r · 128 + ((c ^ r) % 8) · 16   from an address that is a multiple of 1024.
-/// kept as K-major (a, b: a row is one row of a, or one column of b, 128 bytes of k): eight rows are 1024 bytes, `group_bytes` apart;
-/// a step of 32 bytes in k is 32 bytes in the address, the next 128 bytes of k are the next box.
-/// kept as N-major (b transposed: a row is one k, 128 bytes of columns): eight k are 1024 bytes apart, the next 128 bytes of columns
-/// `column_bytes`; a step of 16 k is 2048 bytes.
-__device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address, int column_bytes, int group_bytes) {
-  constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62;
-  return kSwizzle128 | (std::uint64_t{static_cast<std::uint32_t>(group_bytes) >> 4} << 32) | (std::uint64_t{static_cast<std::uint32_t>(column_bytes) >> 4} << 16) |
-         ((address & 0x3ffffu) >> 4);
+/// A tile in shared memory as TMA leaves boxes of W = 128 or 64 bytes width, swizzled as wide: eight rows repeat a pattern, from an address that is a
+/// multiple of 8 W, and 16-byte chunk c of row r lies at
+///   W = 128: r · 128 + ((c ^ r) % 8) · 16      W = 64: r · 64 + ((c ^ r / 2) % 4) · 16
+/// kept as K-major (a, b: a row is one row of a, or one column of b, W bytes of k): eight rows are 8 W bytes, the next eight follow;
+/// a step of 32 bytes in k is 32 bytes in the address, the next W bytes of k are the next box.
+/// kept as N-major (b transposed: a row is one k, W bytes of columns): eight k are 8 W bytes, the next eight follow, the next W bytes of columns are
+/// `column_bytes` away; a step of 16 k is 16 W bytes.
+template <int kBoxBytes>
+__device__ __forceinline__ std::uint64_t wgmma_descriptor(std::uint32_t address, int column_bytes) {
+  static_assert(kBoxBytes == 128 || kBoxBytes == 64);
+  constexpr std::uint64_t kSwizzle = std::uint64_t{kBoxBytes == 128 ? 1 : 2} << 62, kGroup = std::uint64_t{8 * kBoxBytes >> 4} << 32;
+  return kSwizzle | kGroup | (std::uint64_t{static_cast<std::uint32_t>(column_bytes) >> 4} << 16) | ((address & 0x3ffffu) >> 4);
 }
-__device__ __forceinline__ std::uint64_t wgmma_k_major(std::uint32_t address) { return wgmma_descriptor(address, 16, 1024); }
-__device__ __forceinline__ std::uint64_t wgmma_n_major(std::uint32_t address, int column_bytes) { return wgmma_descriptor(address, column_bytes, 1024); }
+template <int kBoxBytes = 128>
+__device__ __forceinline__ std::uint64_t wgmma_k_major(std::uint32_t address) {
+  return wgmma_descriptor<kBoxBytes>(address, 16);
+}
+template <int kBoxBytes = 128>
+__device__ __forceinline__ std::uint64_t wgmma_n_major(std::uint32_t address, int column_bytes) {
+  return wgmma_descriptor<kBoxBytes>(address, column_bytes);
+}
 
 /// Registers and shared memory written before are there for the wgmma that follow.
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

@@ -1,5 +1,5 @@
 // Runs one call on the first CUDA device, or says that there is none:
-// attention.ts decode|prefill|hidden|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
+// attention.ts decode|prefill|hidden|prefill-96|hidden-96|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
 import { devices, flashAttention, linear, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
 import { storeInTurns } from '../../support/paged-sequences'
 import { Random } from '../../support/random'
@@ -36,13 +36,14 @@ function run(kind: string | undefined): void {
     return
   }
   const qoLen = kind === 'decode' ? 1 : 130
+  const dim = kind?.endsWith('-96') ? 96 : 128
   const tensor = (length: number, heads: number): FloatTensor =>
-    tensorOf(random.normals(2 * length * heads * 128), [2, length, heads, 128], 'bfloat16', device)
+    tensorOf(random.normals(2 * length * heads * dim), [2, length, heads, dim], 'bfloat16', device)
   const q = tensor(qoLen, 8)
   const k = tensor(700, 2)
   // hidden: values of the last token are infinite, and most queries do not see it.
-  const v = kind !== 'hidden' ? tensor(700, 2)
-    : tensorOf(random.normals(2 * 700 * 2 * 128).map((x, i) => (i % (700 * 2 * 128) < 699 * 2 * 128 ? x : Infinity)), [2, 700, 2, 128], 'bfloat16', device)
+  const v = !kind?.startsWith('hidden') ? tensor(700, 2)
+    : tensorOf(random.normals(2 * 700 * 2 * dim).map((x, i) => (i % (700 * 2 * dim) < 699 * 2 * dim ? x : Infinity)), [2, 700, 2, dim], 'bfloat16', device)
   flashAttention(q, k, v, { causal: kind !== 'decode' }).out.readSync()
 }
 

@@ -24,12 +24,14 @@ struct Instance {
 constexpr Instance kInstances[] = {
     {kPrefillShapes[0], DType::kFloat16, "attention_prefill_f16_64"},
     {kPrefillShapes[0], DType::kBFloat16, "attention_prefill_bf16_64"},
-    {kPrefillShapes[1], DType::kFloat16, "attention_prefill_f16_128"},
-    {kPrefillShapes[1], DType::kBFloat16, "attention_prefill_bf16_128"},
+    {kPrefillShapes[1], DType::kFloat16, "attention_prefill_f16_96"},
+    {kPrefillShapes[1], DType::kBFloat16, "attention_prefill_bf16_96"},
+    {kPrefillShapes[2], DType::kFloat16, "attention_prefill_f16_128"},
+    {kPrefillShapes[2], DType::kBFloat16, "attention_prefill_bf16_128"},
     {kPrefillShapes[kPrefillTwoParts], DType::kFloat16, "attention_prefill_f16_192_128", true},
     {kPrefillShapes[kPrefillTwoParts], DType::kBFloat16, "attention_prefill_bf16_192_128", true},
-    {kPrefillShapes[3], DType::kFloat16, "attention_prefill_f16_256"},
-    {kPrefillShapes[3], DType::kBFloat16, "attention_prefill_bf16_256"},
+    {kPrefillShapes[4], DType::kFloat16, "attention_prefill_f16_256"},
+    {kPrefillShapes[4], DType::kBFloat16, "attention_prefill_bf16_256"},
     {kPrefillByteShapes[0], DType::kFloat8E4M3, "attention_prefill_e4m3_64"},
     {kPrefillByteShapes[1], DType::kFloat8E4M3, "attention_prefill_e4m3_128"},
 };
@@ -63,7 +65,8 @@ TensorMapShape query_map(const AttentionProblem& p, const HeadRows& rows, Prefil
           {{rows.dim, rows.dim_stride, prefill_box_features(shape)},
            {p.num_qo_heads, rows.head_stride, p.group_size},
            {total, rows.row_stride, queries_of(p, shape)},
-           {sequences, rows.sequence_stride, 1}}};
+           {sequences, rows.sequence_stride, 1}},
+          static_cast<TensorMapSwizzle>(shape.box_bytes)};
 }
 
 TensorMapShape kv_map(const AttentionProblem& p, const HeadRows& rows, PrefillShape shape) {
@@ -81,7 +84,8 @@ TensorMapShape kv_map(const AttentionProblem& p, const HeadRows& rows, PrefillSh
           {{rows.dim, rows.dim_stride, prefill_box_features(shape)},
            {total, rows.row_stride, box_rows(p, shape)},
            {rows.head_stride == 0 ? 1 : p.num_kv_heads, rows.head_stride, 1},
-           {sequences, rows.sequence_stride, 1}}};
+           {sequences, rows.sequence_stride, 1}},
+          static_cast<TensorMapSwizzle>(shape.box_bytes)};
 }
 
 std::optional<std::string> reject(const Kernel<AttentionProblem>&, const AttentionProblem& p) {

@@ -14,6 +14,7 @@ struct PrefillConsumer {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;
   static constexpr int kConsumers = kShape.consumers, kKv = Shared::kKv, kVo = Shared::kVo;
+  static constexpr int kBoxBytes = Shared::kBoxBytes, kBoxSteps = kBoxBytes / 32;  // 16 features are a step
   /// Where step number n of all steps so far stands in the rings of keys and of values.
   struct Ring {
     int index, parity;
@@ -33,12 +34,13 @@ struct PrefillConsumer {
   /// s = Q Kᵀ of a stage, on its way when this returns.
   __device__ __forceinline__ void start_scores(float (&s)[kKv / 2], int stage) const {
     wgmma_fence();
-    std::uint32_t rows = shared.q + consumer * kPrefillRows * kPrefillBoxBytes;
+    std::uint32_t rows = shared.q + consumer * kPrefillRows * kBoxBytes;
     asm volatile("" : "+r"(rows));  // descriptors are cheap to make, and too many to keep
-    const std::uint64_t a = wgmma_k_major(rows), b = wgmma_k_major(shared.keys(stage));
+    const std::uint64_t a = wgmma_k_major<kBoxBytes>(rows), b = wgmma_k_major<kBoxBytes>(shared.keys(stage));
 #pragma unroll
     for (int k = 0; k < Shared::kQk / 16; ++k) {
-      Wgmma<T, kKv>::ss(s, a + ((k / 4 * Shared::kQueryBox + k % 4 * 32) >> 4), b + ((k / 4 * Shared::kKvBox + k % 4 * 32) >> 4), k > 0);
+      const int box = k / kBoxSteps, within = k % kBoxSteps * 32;
+      Wgmma<T, kKv>::ss(s, a + ((box * Shared::kQueryBox + within) >> 4), b + ((box * Shared::kKvBox + within) >> 4), k > 0);
     }
     wgmma_commit();
   }
@@ -48,9 +50,9 @@ struct PrefillConsumer {
     wgmma_hold(o);
     wgmma_hold(p);
     wgmma_fence();
-    const std::uint64_t b = wgmma_n_major(shared.values(stage), Shared::kKvBox);
+    const std::uint64_t b = wgmma_n_major<kBoxBytes>(shared.values(stage), Shared::kKvBox);
 #pragma unroll
-    for (int k = 0; k < kKv / 16; ++k) Wgmma<T, kVo>::template rs<true>(o, &p[4 * k], b + (k * 2048 >> 4), true);
+    for (int k = 0; k < kKv / 16; ++k) Wgmma<T, kVo>::template rs<true>(o, &p[4 * k], b + (k * 16 * kBoxBytes >> 4), true);
     wgmma_commit();
   }
 

@@ -19,7 +19,7 @@ struct PrefillProducer {
 
   __device__ __forceinline__ void load_queries(const Item& item) const {
     const AttentionProblem& p = params.problem;
-    const int bytes = params.queries * p.group_size * kPrefillBoxBytes;
+    const int bytes = params.queries * p.group_size * Shared::kBoxBytes;
     mbarrier_arrive_expect_tx(shared.q_full(), Shared::kQkBoxes * bytes);
     std::uint32_t to = shared.q;
 #pragma unroll
@@ -36,7 +36,7 @@ struct PrefillProducer {
                                             int sequence) const {
     const AttentionProblem& p = params.problem;
     if (p.page_table) {
-      for (int r = 0; r < Shared::kKv; r += params.box_rows, to += params.box_rows * kPrefillBoxBytes) {
+      for (int r = 0; r < Shared::kKv; r += params.box_rows, to += params.box_rows * Shared::kBoxBytes) {
         const int j = min(first + r, (item.end - 1) / params.box_rows * params.box_rows);
         const int page = item.page_of(p, j), within = static_cast<int>(static_cast<unsigned>(j) % static_cast<unsigned>(p.page_size));
         for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * kBoxFeatures, within, head, page);

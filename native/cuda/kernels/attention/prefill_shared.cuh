@@ -1,6 +1,6 @@
 #pragma once
 // The shared memory of a prefill block and its barriers.
-//   Q | K ring | V ring | barriers: boxes of rows of 128 bytes with the 128-byte swizzle (wgmma.cuh), the boxes of one tile one after the other
+//   Q | K ring | V ring | barriers: boxes of rows of 128 or 64 bytes, swizzled as wide (wgmma.cuh), the boxes of one tile one after the other
 
 #include "cuda/common/cp_async.cuh"
 #include "cuda/common/fence.cuh"
@@ -18,7 +18,7 @@ struct PrefillShared {
   static constexpr PrefillShape kShape = kDims;
   static constexpr int kQk = kDims.head_dim_qk, kVo = kDims.head_dim_vo, kKv = kDims.tile_kv, kStages = kDims.stages, kRows = prefill_rows(kDims);
   static constexpr int kQkBoxes = prefill_boxes(kDims, kQk), kVoBoxes = prefill_boxes(kDims, kVo);
-  static constexpr int kQueryBox = kRows * kPrefillBoxBytes, kKvBox = kKv * kPrefillBoxBytes;  // bytes from one box to the next
+  static constexpr int kBoxBytes = kDims.box_bytes, kQueryBox = kRows * kBoxBytes, kKvBox = kKv * kBoxBytes;  // bytes from one box to the next
   static constexpr int kQueryBytes = prefill_query_bytes(kDims), kKeyBytes = prefill_key_bytes(kDims), kValueBytes = prefill_value_bytes(kDims);
   static constexpr int kTransposedBytes = prefill_transposed_bytes(kDims);
   static constexpr int kConsumerWarps = 4 * kDims.consumers, kThreads = prefill_threads(kDims);
@@ -62,10 +62,10 @@ struct PrefillShared {
 
   /// Rows of the query boxes that no query fills, where a group of heads does not divide the tile: zeros, once. By all threads, before the block's barrier.
   __device__ __forceinline__ void clear_rows_from(int first) const {
-    const int bytes = (kRows - first) * kPrefillBoxBytes;
+    const int bytes = (kRows - first) * kBoxBytes;
     if (bytes == 0) return;
     for (int box = 0; box < kQkBoxes; ++box) {
-      const std::uint32_t rows = q + box * kQueryBox + first * kPrefillBoxBytes;
+      const std::uint32_t rows = q + box * kQueryBox + first * kBoxBytes;
       for (int n = static_cast<int>(threadIdx.x) * 16; n < bytes; n += kThreads * 16) {
         asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(rows + n), "r"(0) : "memory");
       }
