@@ -35,8 +35,7 @@ function check(c: AttentionCase, dtype: 'float16' | 'bfloat16' | 'float8_e4m3', 
 
 onDevices('prefill on %s', (device) => {
   const dims = [[64, 64], [96, 80], [96, 96], [128, 128], [192, 128], [256, 256]] as const
-  const sizes = (['float16', 'bfloat16', 'float8_e4m3'] as const).flatMap((dtype) =>
-    dims.filter(([dim]) => dtype !== 'float8_e4m3' || dim <= 128).map(([qk, vo]) => [dtype, qk, vo] as const))
+  const sizes = (['float16', 'bfloat16', 'float8_e4m3'] as const).flatMap((dtype) => dims.map(([qk, vo]) => [dtype, qk, vo] as const))
 
   // Two tiles of rows and three of keys, the first with keys that the window hides from some rows, the last half full.
   test.each(sizes)('%s, head dims %d and %d', (dtype, headDimQk, headDimVo) => {
@@ -52,23 +51,31 @@ onDevices('prefill on %s', (device) => {
     check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk, options: { causal: true } }), 'bfloat16', device)
   })
 
+  test.each([5, 24])('groups of %d heads of 256 in float8_e4m3', (numQoHeads) => {
+    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk: 256, options: { causal: true } }), 'float8_e4m3', device)
+  })
+
   test.each<AttentionCase>([
     attentionCase({ qoLen: 90, kvLen: 150, options: { causal: true, alibiSlopes: [0.5, 0.25, 0.125, 0.0625], sinks: [0.5, -3, 4, 0] } }),
     attentionCase({ qoLen: 90, kvLen: 150, options: { causal: true, logitSoftcap: 15 } }),
     attentionCase({ qoLen: 90, kvLen: 150, options: { softmaxScale: -0.3 } }),
     attentionCase({ batch: 3, qoLen: 90, kvLen: 150, options: { kvLens: [150, 1, 0] } }),
     attentionCase({ qoLen: 150, kvLen: 90, options: { causal: true, sinks: [0.5, -3, 4, 0] } }),
-  ].flatMap((c) => [c, { ...c, headDimQk: 96, headDimVo: 96 }, { ...c, headDimQk: 128, headDimVo: 128 }]))('%j', (c) => {
+  ].flatMap((c) => [64, 96, 128, 256].map((dim) => ({ ...c, headDimQk: dim, headDimVo: dim }))))('%j', (c) => {
     for (const dtype of ['bfloat16', 'float8_e4m3'] as const) check(c, dtype, device)
   })
 
   test('more tiles than multiprocessors: blocks work on several, one after the other', () => {
     const c = attentionCase({ batch: 7, qoLen: 65, kvLen: 130, numQoHeads: 20, numKvHeads: 20, headDimQk: 16, options: { causal: true, window: { left: 100 } } })
     check(c, 'bfloat16', device)
+    check({ ...c, headDimVo: 144 }, 'float8_e4m3', device)  // by the kernel of 256 features
   })
 
-  test.each([8, 24, 64, 128, 256].flatMap((size) => [[size, 64], [size, 96]] as const))('pages of %d tokens hold the same keys of %d as a dense tensor', (pageSize, dim) => {
-    const [qoLen, kvLen, heads, dtype] = [70, 300, 2, 'bfloat16'] as const
+  const kinds = [['bfloat16', 64], ['bfloat16', 96], ['float8_e4m3', 64], ['float8_e4m3', 256]] as const
+  const pages = [8, 24, 64, 128, 256].flatMap((size) => kinds.map((kind) => [size, ...kind] as const))
+  test.each(pages)('pages of %d tokens hold the same keys as a dense tensor, %s of %d', (pageSize, dtype, dim) => {
+    const [qoLen, kvLen, heads] = [70, 300, 2] as const
+    const outDType = dtype === 'float8_e4m3' ? 'bfloat16' : dtype
     const random = (seed: number, shape: readonly number[]) => Tensor.randn(shape, { seed, dtype, device })
     const [q, k, v] = [random(3, [1, qoLen, 4, dim]), random(1, [1, kvLen, heads, dim]), random(2, [1, kvLen, heads, dim])]
     const count = Math.ceil(kvLen / pageSize)
@@ -87,7 +94,7 @@ onDevices('prefill on %s', (device) => {
     byPrefill(() => {
       const out = native.pagedAttention(handleOf('q', q), handleOf('k', keys!), handleOf('v', values!), table32, lens, kvLen, null, ...options)
       const [handle] = [out].flat() as [Parameters<typeof fromHandle>[0]]
-      expectSameBits(fromHandle(handle, dtype, [1, qoLen, 4, dim], device).readSync(), expected)
+      expectSameBits(fromHandle(handle, outDType, [1, qoLen, 4, dim], device).readSync(), expected)
     })
   })
 

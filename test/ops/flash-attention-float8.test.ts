@@ -78,7 +78,7 @@ const optionCases: readonly ReferenceOptions[] = [
 function sharedTests(dtype: ComputeDType | 'float8_e4m3', device: DeviceId): void {
   it.each<Scales>(['none', 'per head', 'per sequence and head'])('scales: %s', (kind) => {
     check({ batch: 2, qoLen: 1, kvLen: 70 }, dtype, kind, device)
-    check({ batch: 2, qoLen: 40, kvLen: 70, options: { causal: true } }, dtype, kind, device)
+    for (const headDimQk of [64, 256]) check({ batch: 2, qoLen: 40, kvLen: 70, headDimQk, options: { causal: true } }, dtype, kind, device)
   })
 
   it.each([[64, 64], [128, 128], [256, 256], [96, 96], [192, 128], [20, 20], [59, 31]])('head dims %d and %d', (headDimQk, headDimVo) => {
@@ -146,15 +146,15 @@ for (const device of caches.able.filter((device) => queries.able.includes(device
       expectSameBits(views, packed)
     })
 
-    it('gives packed sequences the bits that they have alone, each with its scales', () => {
+    it.each([64, 256])('gives packed sequences of %d features the bits that they have alone, each with its scales', (headDimQk) => {
       const lens = [device === 'cpu' ? 5 : 33, 0, 33]  // GPUs choose the kernel by the longest sequence, and few rows have one of their own
       const indptr = [0, lens[0]!, lens[0]!, lens[0]! + 33]
-      const c = attentionCase({ batch: 3, qoLen: 33, kvLen: 33 })
+      const c = attentionCase({ batch: 3, qoLen: 33, kvLen: 33, headDimQk })
       const { q, k, v, options } = makeCall(c, 'float8_e4m3', 'per sequence and head', device)
       const rowsOf = (tensor: FloatTensor, b: number): FloatTensor => tensor.slice(0, b, b + 1).slice(1, 0, lens[b]!)
       const pack = (tensor: FloatTensor): FloatTensor => {
         const rows = lens.flatMap((_, b) => Array.from(rowsOf(tensor, b).readSync()))
-        return tensorOf(rows, [indptr[3]!, tensor.shape[2]!, 64], 'float8_e4m3', device)
+        return tensorOf(rows, [indptr[3]!, tensor.shape[2]!, headDimQk], 'float8_e4m3', device)
       }
       const { out } = flashAttentionVarlen(pack(q), pack(k), pack(v), { qoIndptr: indptr, kvIndptr: indptr, causal: true, ...options })
       expect(out.dtype).toBe('bfloat16')

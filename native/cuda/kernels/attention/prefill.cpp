@@ -34,6 +34,7 @@ constexpr Instance kInstances[] = {
     {kPrefillShapes[4], DType::kBFloat16, "attention_prefill_bf16_256"},
     {kPrefillByteShapes[0], DType::kFloat8E4M3, "attention_prefill_e4m3_64"},
     {kPrefillByteShapes[1], DType::kFloat8E4M3, "attention_prefill_e4m3_128"},
+    {kPrefillByteShapes[2], DType::kFloat8E4M3, "attention_prefill_e4m3_256"},
 };
 
 constexpr DTypeMask kDTypes = mask_of(DType::kFloat16) | mask_of(DType::kBFloat16) | mask_of(DType::kFloat8E4M3);
@@ -95,7 +96,7 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   if (p.q[0].dtype != dtype) return "q is " + std::string(dtype_name(p.q[0].dtype)) + ", keys are " + dtype_name(dtype);
   const Instance* instance = instance_for(p);
   if (!instance && p.num_parts == 2) return "two parts of more than 192 features in pieces of 64, or values wider than 128, or float8_e4m3";
-  if (!instance) return dtype == DType::kFloat8E4M3 ? "head dims above 128" : "head dims above 256";
+  if (!instance) return "head dims above 256";
   const PrefillShape& shape = instance->shape;
   if (auto reason = shared_memory_missing(prefill_shared_bytes(shape))) return reason;
   if (p.group_size > prefill_rows(shape)) return "more than " + std::to_string(prefill_rows(shape)) + " query heads per kv head";

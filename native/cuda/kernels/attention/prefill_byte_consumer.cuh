@@ -36,7 +36,9 @@ struct PrefillByteConsumer {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;
   static constexpr int kConsumers = kShape.consumers, kKv = Shared::kKv, kVo = Shared::kVo;
-  static constexpr int kPart = kVo == 128 ? 128 : 64;  // features of one product with the values: more would not fit beside the sums
+  /// Features of one product with the values, as registers allow: 128 of them find their sums where the scores were, 256 leave room for 32 sums beside
+  /// their own 128 and both parts of the probabilities.
+  static constexpr int kPart = kVo == 128 ? 128 : 64;
 
   const PrefillParams& params;
   const Shared& shared;
@@ -76,14 +78,12 @@ struct PrefillByteConsumer {
 
   /// The scores' registers are free once they are probabilities.
   __device__ __forceinline__ void add_values(float (&o)[kVo / 2], std::uint32_t (&p)[kKv / 8], std::uint32_t (&rest)[kKv / 8], float (&s)[kKv / 2], int stage, const float (&factor)[2]) const {
+    if constexpr (kPart == kKv) {
+      add_part(o, p, rest, s, 0, stage, factor);
+    } else {
+      float t[kPart / 2] = {};  // of all parts: with one for each ptxas would spill
 #pragma unroll
-    for (int part = 0; part < kVo / kPart; ++part) {
-      if constexpr (kPart == kKv) {
-        add_part(o, p, rest, s, part, stage, factor);
-      } else {
-        float t[kPart / 2] = {};
-        add_part(o, p, rest, t, part, stage, factor);
-      }
+      for (int part = 0; part < kVo / kPart; ++part) add_part(o, p, rest, t, part, stage, factor);
     }
   }
 

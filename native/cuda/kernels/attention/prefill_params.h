@@ -43,8 +43,8 @@ inline constexpr PrefillShape kPrefillShapes[] = {
     {64, 64, 3, 128, 3, 2}, {96, 96, 3, 96, 3, 2, 64}, {128, 128, 2, 128, 2, 2}, {192, 128, 2, 128, 2, 2}, {256, 256, 2, 80, 2, 2}};
 /// Queries and keys in two parts have an instance of their own.
 inline constexpr int kPrefillTwoParts = 3;
-/// Of float8_e4m3; above 128 the sums and both parts of the probabilities do not fit the registers.
-inline constexpr PrefillShape kPrefillByteShapes[] = {{64, 64, 2, 128, 2, 1}, {128, 128, 2, 128, 2, 1}};
+/// Of float8_e4m3.
+inline constexpr PrefillShape kPrefillByteShapes[] = {{64, 64, 2, 128, 2, 1}, {128, 128, 2, 128, 2, 1}, {256, 256, 2, 128, 2, 1}};
 
 struct PrefillParams {
   CUtensorMap q[2], k[2], v;         // q: feature, head, row, sequence; k and v: feature, row (of a page), head, sequence (or page)

@@ -21,5 +21,6 @@ ATTN_PREFILL(bf16_192_128, __nv_bfloat16, kPrefillShapes, 3)
 ATTN_PREFILL(bf16_256, __nv_bfloat16, kPrefillShapes, 4)
 ATTN_PREFILL(e4m3_64, e4m3, kPrefillByteShapes, 0)
 ATTN_PREFILL(e4m3_128, e4m3, kPrefillByteShapes, 1)
+ATTN_PREFILL(e4m3_256, e4m3, kPrefillByteShapes, 2)
 
 }  // namespace attn::cuda
