@@ -1,0 +1,79 @@
+// Prefill of float8_e4m3 with 256 features on compute capability 9.0, the kernel with the fullest registers and shared memory, on the virtual GPU: copies
+// and outputs once, values turned round without bank conflicts, and edits that break the kernel are found.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { registerFile } from '../support/child'
+import { type LaunchReport, readReport } from './report'
+import { buildVirtualGpu, findNvcc, root } from './samples'
+
+const folder = mkdtempSync(join(tmpdir(), 'vgpu-float8-'))
+const child = join(__dirname, 'children', 'attention.ts')
+const kernel = 'attention_prefill_e4m3_256'
+let runs = 0
+
+/** The launches of one call; undefined where the addon is built without CUDA. */
+function run(kind: 'prefill-e4m3' | 'hidden-e4m3', env: Record<string, string> = {}): LaunchReport[] | undefined {
+  const report = join(folder, `${++runs}.json`)
+  const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
+    encoding: 'utf8',
+    timeout: 200_000,
+    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
+  })
+  if (done.status !== 0 && env['VGPU_REPLACE'] === undefined) throw new Error(done.stderr)
+  return done.stdout === 'none' ? undefined : readReport(report)
+}
+
+const toolkit = findNvcc() !== undefined
+if (toolkit) buildVirtualGpu()
+const withCuda = toolkit && run('prefill-e4m3') !== undefined
+if (!withCuda) process.stderr.write('the addon is built without CUDA: its prefill kernel of float8_e4m3 is not tested\n')
+
+;(withCuda ? describe : describe.skip)('prefill of float8_e4m3 on compute capability 9.0', () => {
+  test.each(['0', '1', '2'])('every byte is copied once, nothing is found, seed %s', (seed) => {
+    for (const kind of ['prefill-e4m3', 'hidden-e4m3'] as const) {
+      const launches = run(kind, { VGPU_SEED: seed }) ?? []
+      expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
+      const launch = launches.find((one) => one.kernel === kernel)!
+      // [2, 130, 8 heads, 256] queries and bfloat16 outputs, [2, 700, 2 heads, 256] keys and values; 32 queries with their 4 heads are a tile, which sees keys
+      // up to its last query's own, in steps of 128.
+      const queryBytes = 2 * 130 * 8 * 256
+      const steps = [0, 32, 64, 96, 128].map((first) => Math.ceil((Math.min(first + 32, 130) + 570) / 128))
+      const kvBytes = 2 * 2 * 256 * steps.reduce((sum, count) => sum + Math.min(count * 128, 700), 0)
+      const loaded = launch.traffic.filter(({ loadedBytes }) => loadedBytes > 0).map(({ loadedBytes }) => loadedBytes)
+      // What is not finite is read once more by the rows that see it.
+      if (kind === 'prefill-e4m3') expect(loaded).toEqual([queryBytes, kvBytes, kvBytes])
+      const stored = launch.traffic.filter(({ storedBytes }) => storedBytes > 0)
+      expect(stored.map(({ storedBytes, uniqueStoredBytes }) => [storedBytes, uniqueStoredBytes])).toEqual([[2 * queryBytes, 2 * queryBytes]])
+      expect(launch.sharedWays).toBe(launch.sharedPhases)
+      // Both consumers, 64 rows each, multiply all keys of a step with the queries, and the values with both parts of the probabilities.
+      const operations = 2 * 128 * 128 * 256 * (1 + 2)
+      expect(launch.wgmmaFlops).toBe(2 * 2 * operations * steps.reduce((sum, count) => sum + count, 0))
+    }
+  })
+
+  const copies = /^(read of pending copy|shared memory race|mbarrier misuse)$/
+  const products = /^register of wgmma in flight$/
+  const fence = /^missing wgmma.fence$/
+  const done = 'setp.eq.u32 p, 0, 0'
+  // "n|statement|replacement" in the order of the kernel's text: those who turn values round, consumers, the producer. The wait for room for queries is not
+  // among them: a block has no second tile here.
+  const edits: readonly (readonly [string, RegExp])[] = [
+    ...[0, 1, 2, 3, 4, 6, 7].map((n) => [`${n}|mbarrier.try_wait|${done}`, copies] as const),
+    // The product of the scores, and four of the values.
+    ...[0, 1, 2, 3, 4].map((n) => [`${n}|wgmma.wait_group|`, products] as const),
+    ...[0, 1, 2, 3, 4].map((n) => [`${n}|wgmma.fence|`, fence] as const),
+    ['-1|wgmma.commit_group|', products],
+    // Values that were turned round, and room for more: to the consumers, to the producer, from the consumers.
+    ...[0, 1, 4].map((n) => [`${n}|mbarrier.arrive.shared|`, /^deadlock$/] as const),
+    ['0|mbarrier.arrive.expect_tx|', /^deadlock$/],
+    ['0|barrier.sync|', /^barrier misuse$/],
+    ['1|fence.proxy.async|', /^missing proxy fence$/],
+  ]
+  test.each(edits)('with %s: is found', (edit, finding) => {
+    const broken = (run('prefill-e4m3', { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
+    expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
+    expect(broken[0]!.finding).toMatch(finding)
+  })
+})
