@@ -145,18 +145,18 @@ for (const device of able) {
       }
     })
 
-    it('takes queries in float8_e4m3 with queryScales', () => {
-      const c = { ...base, qoLen: 3 }
+    it.each([[3, 32, 'float32'], [70, 64, 'bfloat16'], [70, 256, 'bfloat16']] as const)('takes %d queries of %d features in float8_e4m3 with queryScales', (qoLen, dim, dtype) => {
+      const c = { ...base, qoLen, headDimQk: dim, headDimVo: dim }
       const stored = store(c, 'float32', device)
       const random = new Random(9)
       const qs = randomScales(2, random)
       const codes = stored.arrays.map(({ q }) => roundAll('float8_e4m3', q))
-      const q = tensorOf(codes.flatMap((rows) => Array.from(rows)), [4, 3, 4, 32], 'float8_e4m3', device)
-      const { out } = pagedAttention(q, stored.cache, stored.batch, { queryScales: scalesTensor(qs, [2], device), dtype: 'float32' })
+      const q = tensorOf(codes.flatMap((rows) => Array.from(rows)), [4, qoLen, 4, dim], 'float8_e4m3', device)
+      const { out } = pagedAttention(q, stored.cache, stored.batch, { queryScales: scalesTensor(qs, [2], device), dtype })
       for (const [b, arrays] of stored.arrays.entries()) {
         const scaled = { ...arrays, q: scaledQueries(codes[b]!, qs, arrays) }
-        const [expected, plain] = [attention(scaled, { causal: true }), plainAttention(scaled, { causal: true }, 'float32')]
-        expectAsGoodAsPlain(out.slice(0, b, b + 1).readSync(), expected.out, plain.out, { dtype: 'float32' }, `out of sequence ${b}`)
+        const [expected, plain] = [attention(scaled, { causal: true }), plainAttention(scaled, { causal: true }, dtype)]
+        expectAsGoodAsPlain(out.slice(0, b, b + 1).readSync(), expected.out, plain.out, { dtype }, `out of sequence ${b}`)
       }
     })
 
