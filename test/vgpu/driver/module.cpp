@@ -1,7 +1,10 @@
 // Modules and kernels.
+#include <cctype>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "environment.h"
 #include "fatbin.h"
@@ -11,8 +14,19 @@ using namespace vgpu::driver;
 
 namespace {
 
+/// The registers of a statement, in order.
+std::vector<std::string> registers_of(const std::string& statement) {
+  std::vector<std::string> registers;
+  for (auto at = statement.find('%'); at != std::string::npos; at = statement.find('%', at + 1)) {
+    auto end = at + 1;
+    while (end < statement.size() && std::isalnum(static_cast<unsigned char>(statement[end]))) end++;
+    registers.push_back(statement.substr(at, end - at));
+  }
+  return registers;
+}
+
 /// VGPU_REPLACE: "kernel|n|text|replacement" puts the replacement in the place of the n-th statement of the kernel that begins with the
-/// text (n = -1: of all). So tests break the package's own kernels.
+/// text (n = -1: of all), $1 … $9 in it being the statement's registers. So tests break the package's own kernels.
 void replace_statements(std::string& ptx) {
   const std::string& edit = environment().replace;
   if (edit.empty()) {
@@ -30,7 +44,15 @@ void replace_statements(std::string& ptx) {
   int seen = 0;
   for (auto at = ptx.find(text, begin); at != std::string::npos && at < ptx.find(".entry ", begin + 1); at = ptx.find(text, at + 1)) {
     if (wanted < 0 || seen++ == wanted) {
-      ptx.replace(at, ptx.find(';', at) + 1 - at, replacement + ";");
+      const auto length = ptx.find(';', at) + 1 - at;
+      std::string put = replacement + ";";
+      const std::vector<std::string> registers = registers_of(ptx.substr(at, length));
+      for (std::size_t n = 0; n < registers.size() && n < 9; n++) {
+        const std::string name = "$" + std::to_string(n + 1);
+        for (auto found = put.find(name); found != std::string::npos; found = put.find(name)) put.replace(found, name.size(), registers[n]);
+      }
+      ptx.replace(at, length, put);
+      at += put.size() - 1;
     }
   }
 }
