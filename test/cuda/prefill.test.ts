@@ -72,7 +72,7 @@ onDevices('prefill on %s', (device) => {
   })
 
   const kinds = [['bfloat16', 64], ['bfloat16', 96], ['float8_e4m3', 64], ['float8_e4m3', 256]] as const
-  const pages = [8, 24, 64, 128, 256].flatMap((size) => kinds.map((kind) => [size, ...kind] as const))
+  const pages = [1, 5, 8, 24, 64, 100, 256].flatMap((size) => kinds.map((kind) => [size, ...kind] as const))
   test.each(pages)('pages of %d tokens hold the same keys as a dense tensor, %s of %d', (pageSize, dtype, dim) => {
     const [qoLen, kvLen, heads] = [70, 300, 2] as const
     const outDType = dtype === 'float8_e4m3' ? 'bfloat16' : dtype

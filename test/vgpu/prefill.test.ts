@@ -1,5 +1,5 @@
 // The prefill kernel of compute capability 9.0 on the virtual GPU: keys and values come once for a tile of rows and its group of heads, shared memory
-// without conflicts, and each of several edits that breaks the kernel is found.
+// without conflicts, of pages whatever their size, and each of several edits that breaks the kernel is found.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,10 @@ let runs = 0
 
 /** The launches of one call; undefined where the addon is built without CUDA. */
 function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | undefined {
+  return answerOf(kind, env).launches
+}
+
+function answerOf(kind: string, env: Record<string, string>): { answer: string; launches: LaunchReport[] | undefined } {
   const report = join(folder, `${++runs}.json`)
   const child = join(__dirname, 'children', 'attention.ts')
   const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
@@ -22,7 +26,7 @@ function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | u
     env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
   })
   if (done.status !== 0 && env.VGPU_REPLACE === undefined) throw new Error(done.stderr)
-  return done.stdout === 'none' ? undefined : readReport(report)
+  return { answer: done.stdout, launches: done.stdout === 'none' ? undefined : readReport(report) }
 }
 
 const toolkit = findNvcc() !== undefined
@@ -56,6 +60,21 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
     }
   })
 
+  test.each(['0', '1', '2'])('of pages of 4 tokens every row that is seen is copied once, and no other, seed %s', (seed) => {
+    const { answer, launches = [] } = answerOf('pages', { VGPU_SEED: seed })
+    expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
+    expect(answer).toBe('cuda:0')
+    const launch = launches.find((one) => one.kernel === kernel)!
+    const queryBytes = 2 * 130 * 8 * 128 * 2
+    // Keys that tiles of 32 queries see, of 300 and of 130.
+    const tileKeys = [300, 130].flatMap((len) => [0, 32, 64, 96, 128].map((first) => Math.min(first + 32, 130) + len - 130))
+    const kvBytes = 2 * 128 * 2 * tileKeys.reduce((sum, keys) => sum + keys, 0)
+    expect(launch.cpAsyncBytes).toBe(2 * kvBytes)
+    const large = launch.traffic.map(({ loadedBytes }) => loadedBytes).filter((bytes) => bytes >= queryBytes)
+    expect(large).toEqual(expect.arrayContaining([queryBytes, kvBytes, kvBytes]))
+    expect(launch.sharedWays).toBe(launch.sharedPhases)
+  })
+
   // "n|statement|replacement": each of the waits for an mbarrier in the order of the kernel's text, and so on.
   const copies = /^(read of pending copy|shared memory race|mbarrier misuse)$/
   const products = /^register of wgmma in flight$/
@@ -67,14 +86,31 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
     ['0|bar.sync|', copies],
     ['-1|fence.mbarrier_init|', copies],
     ['0|mbarrier.arrive.shared|', /^deadlock$/],
-    ['0|mbarrier.arrive.expect_tx|', /^deadlock$/],
+    ['-1|mbarrier.arrive.expect_tx|', /^deadlock$/],
     ['0|barrier.sync|', /^barrier misuse$/],
-    // The cleaners' writes, before the product reads them.
-    ['1|fence.proxy.async|', /^missing proxy fence$/],
   ]
-  test.each(edits)('with %s: is found', (edit, finding) => {
-    const broken = (run(edit.includes('fence.proxy') ? 'hidden' : 'prefill', { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
+  // The cleaners' writes, before the product reads them.
+  const cleaners: typeof edits = [['1|fence.proxy.async|', /^missing proxy fence$/]]
+  // What is gathered: a tile is announced by the next one's copies, where the producer has to wait, and at the end. The fences before values are announced
+  // are not among them: keys of the next step, which are waited for first, have one after the same copies.
+  const gathered: typeof edits = [
+    ['4|cp.async.wait_group|', copies],
+    ['-1|cp.async.wait_group|', /^(read of pending copy|exit with open copies)$/],
+    ['-1|cp.async.commit_group|', /^(read of pending copy|exit with open copies)$/],
+    ...[9, 10, 11, 12, 13].map((n) => [`${n}|mbarrier.arrive.shared|`, /^deadlock$/] as const),
+    ...[5, 6, 7].map((n) => [`${n}|fence.proxy.async|`, /^missing proxy fence$/] as const),
+    ...[7, 8].map((n) => [`${n}|mbarrier.try_wait|setp.eq.u32 p, 0, 0`, copies] as const),
+  ]
+  const all = [['prefill', edits], ['hidden', cleaners], ['pages', gathered]] as const
+  test.each(all.flatMap(([kind, of]) => of.map(([edit, finding]) => [kind, edit, finding] as const)))('%s with %s: is found', (kind, edit, finding) => {
+    const broken = (run(kind, { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
     expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
     expect(broken[0]!.finding).toMatch(finding)
+  })
+
+  // Threads may write where they like: only the result tells.
+  test('pages with rows that are not swizzled: other results', () => {
+    const straight = '{ .reg .b32 t; shr.u32 t, $1, 3; and.b32 t, t, 112; xor.b32 $1, $1, t; cp.async.cg.shared.global [$1], [$2], 16, $3; }'
+    expect(answerOf('pages', { VGPU_REPLACE: `${kernel}|-1|cp.async.cg.shared.global|${straight}` }).answer).toBe('differs')
   })
 })

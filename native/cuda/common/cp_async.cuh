@@ -7,7 +7,7 @@ namespace attn::cuda {
 
 __device__ inline std::uint32_t shared_address(const void* pointer) { return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer)); }
 
-/// 16 bytes, past the L1 cache; zeros (and no read) where `valid` is false. `global` must be an address of the tensor all the same.
+/// 16 bytes, past the L1 cache; zeros (and no read, so that `global` may lie outside of the tensor) where `valid` is false.
 __device__ inline void cp_async_16(std::uint32_t shared, const void* global, bool valid) {
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");

@@ -52,6 +52,21 @@ __device__ __forceinline__ bool mbarrier_try_wait(std::uint32_t barrier, int par
   return done != 0;
 }
 
+/// The same without a pause: try_wait may let the thread rest for a while.
+__device__ __forceinline__ bool mbarrier_test_wait(std::uint32_t barrier, int parity) {
+  std::uint32_t done;
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "mbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, p;\n"
+      "}"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
 /// Until the phase of that parity is over. Acquire: sees what came before the arrivals, and the copies.
 __device__ __forceinline__ void mbarrier_wait(std::uint32_t barrier, int parity) {
   while (!mbarrier_try_wait(barrier, parity)) {

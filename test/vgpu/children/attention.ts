@@ -1,11 +1,12 @@
 // Runs one call on the first CUDA device, or says that there is none:
-// attention.ts decode|prefill|hidden|prefill-96|hidden-96|prefill-e4m3|hidden-e4m3|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
-import { devices, flashAttention, linear, mlaDecode, MlaKvCache, type FloatTensor } from '../../../lib/index'
+// attention.ts decode|prefill|hidden|prefill-96|hidden-96|prefill-e4m3|hidden-e4m3|pages|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
+import { devices, flashAttention, linear, mlaDecode, MlaKvCache, pagedAttention, PagedKvCache, type FloatTensor } from '../../../lib/index'
 import { storeInTurns } from '../../support/paged-sequences'
 import { Random } from '../../support/random'
 import { tensorOf } from '../../support/tensors'
 
 const device = devices.list().find(({ type }) => type === 'cuda')?.id
+let answer: string = device ?? 'none'
 
 function run(kind: string | undefined): void {
   if (device === undefined) return
@@ -29,6 +30,23 @@ function run(kind: string | undefined): void {
     mlaDecode(qNope, qPe, cache, batch, { softmaxScale: 0.1, ...plan }).out.readSync()
     return
   }
+  if (kind === 'pages') {
+    // Pages of 4 tokens, and the same rows without pages: the answer says when their results differ.
+    const [kvLens, heads, dim, pageSize] = [[300, 130], 2, 128, 4]
+    const cache = new PagedKvCache({ numPages: 128, pageSize, numKvHeads: heads, headDimQk: dim, dtype: 'bfloat16', device })
+    const parts = kvLens.map((len) => [random.normals(len * heads * dim), random.normals(len * heads * dim)] as const)
+    const rows = (b: number) => [{ values: parts[b]![0], row: [heads, dim] }, { values: parts[b]![1], row: [heads, dim] }] as const
+    const batch = cache.batch(storeInTurns(cache, kvLens, rows, pageSize, 'bfloat16', device, random))
+    const queries = kvLens.map(() => random.normals(130 * 8 * dim))
+    const { out } = pagedAttention(tensorOf(queries.flatMap((part) => Array.from(part)), [2, 130, 8, dim], 'bfloat16', device), cache, batch)
+    const numbers = out.readSync()
+    for (const [b, len] of kvLens.entries()) {
+      const [k, v] = parts[b]!.map((part) => tensorOf(part, [1, len, heads, dim], 'bfloat16', device))
+      const expected = flashAttention(tensorOf(queries[b]!, [1, 130, 8, dim], 'bfloat16', device), k!, v!, { causal: true }).out.readSync()
+      if (expected.some((value, i) => value !== numbers[b * expected.length + i])) answer = 'differs'
+    }
+    return
+  }
   if (kind === 'linear') {
     const [rows, inFeatures, outFeatures] = [200, 128, 192]
     const x = tensorOf(random.normals(rows * inFeatures), [rows, inFeatures], 'bfloat16', device)
@@ -48,4 +66,4 @@ function run(kind: string | undefined): void {
 }
 
 run(process.argv[2])
-process.stdout.write(device ?? 'none')
+process.stdout.write(answer)

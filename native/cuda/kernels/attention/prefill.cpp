@@ -38,7 +38,8 @@ constexpr Instance kInstances[] = {
 };
 
 constexpr DTypeMask kDTypes = mask_of(DType::kFloat16) | mask_of(DType::kBFloat16) | mask_of(DType::kFloat8E4M3);
-constexpr int kSwizzledRows = 8;                 // the swizzle repeats after as many
+constexpr int kSmallestBox = 8;                  // rows, as many as the swizzle repeats after; fewer in a page are gathered
+constexpr int kGatheredBytes = 16;               // of one copy
 constexpr std::int64_t kSectionBytes = 8 << 20;  // of keys and values that blocks running together share in the L2 cache
 
 /// The first that holds the heads, or null.
@@ -57,6 +58,7 @@ int queries_of(const AttentionProblem& p, PrefillShape shape) { return prefill_r
 std::int64_t row_tiles(const AttentionProblem& p, PrefillShape shape) { return divide_up(p.qo_len, queries_of(p, shape)); }
 /// Keys that one copy takes: as many as a page and a step are both multiples of.
 int box_rows(const AttentionProblem& p, PrefillShape shape) { return p.page_table ? std::gcd(p.page_size, shape.tile_kv) : shape.tile_kv; }
+bool gathered(const AttentionProblem& p, PrefillShape shape) { return box_rows(p, shape) % kSmallestBox != 0; }
 
 TensorMapShape query_map(const AttentionProblem& p, const HeadRows& rows, PrefillShape shape) {
   const std::int64_t total = p.qo_indptr ? p.qo_indptr[p.batch] : p.qo_len, sequences = p.qo_indptr || rows.sequence_stride == 0 ? 1 : p.batch;
@@ -100,7 +102,6 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   const PrefillShape& shape = instance->shape;
   if (auto reason = shared_memory_missing(prefill_shared_bytes(shape))) return reason;
   if (p.group_size > prefill_rows(shape)) return "more than " + std::to_string(prefill_rows(shape)) + " query heads per kv head";
-  if (p.page_table && box_rows(p, shape) % kSwizzledRows != 0) return "pages are no multiple of 8 tokens";
   const auto unfit = [](const char* name, const TensorMapShape& map) -> std::optional<std::string> {
     if (auto reason = tensor_map_unfit(map)) return std::string(name) + ": " + *reason;
     return std::nullopt;
@@ -111,6 +112,11 @@ std::optional<std::string> reject(const Kernel<AttentionProblem>&, const Attenti
   }
   if (auto reason = unfit("v", kv_map(p, p.v, shape))) return reason;
   if (p.head_dim_vo % 8 != 0) return "values are no whole pieces of 8 features";
+  if (gathered(p, shape)) {
+    for (const HeadRows* rows : {&p.k[0], &p.k[p.num_parts - 1], &p.v}) {
+      if (rows->dim * shape.element_bytes % kGatheredBytes != 0) return "pages are no multiple of 8 tokens, rows no multiple of 16 bytes";
+    }
+  }
   constexpr std::int64_t kMax = 0x7fffffff;
   if (p.qo_len * p.group_size > kMax || p.kv_len > kMax - shape.tile_kv) return "more than 2^31 rows";
   if (p.batch * p.num_kv_heads * row_tiles(p, shape) > kMax / 2) return "more than 2^30 tiles";
@@ -121,21 +127,22 @@ PrefillParams params_of(const AttentionProblem& p, PrefillShape shape) {
   PrefillParams params = {};
   params.queries = queries_of(p, shape);
   params.box_rows = box_rows(p, shape);
+  params.gathered = gathered(p, shape);
   const int boxes = prefill_boxes(shape, shape.head_dim_qk);
   params.boxes[0] = p.num_parts == 2 ? prefill_boxes(shape, p.q[0].dim) : boxes;
   params.boxes[1] = boxes - params.boxes[0];
-  const bool has_keys = p.kv_len > 0 && (!p.kv_indptr || p.kv_indptr[p.batch] > 0) && (!p.page_table || p.num_pages > 0);
+  const bool maps_keys = !params.gathered && p.kv_len > 0 && (!p.kv_indptr || p.kv_indptr[p.batch] > 0) && (!p.page_table || p.num_pages > 0);
   const auto step = [](std::int64_t stride) { return stride == 0 ? 0 : 1; };
   for (int part = 0; part < 2; ++part) {
     const int from = part < p.num_parts ? part : 0;
     params.q[part] = encode_tensor_map(query_map(p, p.q[from], shape));
     params.q_sequences[part] = p.qo_indptr ? 0 : step(p.q[from].sequence_stride);
-    // No step reads a key where there is none.
-    params.k[part] = has_keys ? encode_tensor_map(kv_map(p, p.k[from], shape)) : params.q[part];
+    // No step reads a map of keys where there are none.
+    params.k[part] = maps_keys ? encode_tensor_map(kv_map(p, p.k[from], shape)) : params.q[part];
     params.k_heads[part] = step(p.k[from].head_stride);
     params.k_sequences[part] = p.kv_indptr ? 0 : step(p.k[from].sequence_stride);
   }
-  params.v = has_keys ? encode_tensor_map(kv_map(p, p.v, shape)) : params.q[0];
+  params.v = maps_keys ? encode_tensor_map(kv_map(p, p.v, shape)) : params.q[0];
   params.v_heads = step(p.v.head_stride);
   params.v_sequences = p.kv_indptr ? 0 : step(p.v.sequence_stride);
 

@@ -1,9 +1,10 @@
 #pragma once
 // Prefill on Hopper: warps specialised for copies and for arithmetic (FlashAttention-3, arXiv 2407.08608).
 
+#include "cuda/kernels/attention/prefill_boxes.cuh"
 #include "cuda/kernels/attention/prefill_byte_consumer.cuh"
 #include "cuda/kernels/attention/prefill_consumer.cuh"
-#include "cuda/kernels/attention/prefill_producer.cuh"
+#include "cuda/kernels/attention/prefill_gather.cuh"
 #include "cuda/kernels/attention/prefill_transposer.cuh"
 
 namespace attn::cuda {
@@ -25,8 +26,10 @@ __device__ __forceinline__ void attention_prefill(const PrefillParams& params) {
     warpgroup_give_registers<32>();
     if (warp > 0) {
       Helper{params, shared}.run(warp - 1, lane);
+    } else if (params.gathered) {
+      PrefillProducer<kShape, PrefillGather<kShape>>{params, shared}.run(lane);
     } else if (elect_one()) {
-      PrefillProducer<kShape>{params, shared}.run();
+      PrefillProducer<kShape, PrefillBoxes<kShape>>{params, shared}.run(lane);
     }
   } else {
     warpgroup_take_registers<kShape.consumers == 2 ? 232 : 160>();

@@ -51,13 +51,14 @@ struct PrefillParams {
   AttentionProblem problem;          // its host arrays replaced by copies in the workspace
   std::int32_t boxes[2];             // in a row of features, of each part of q and k; all of the shape, so that zeros fill what no feature does
   std::int32_t queries;              // of one tile: as many as there are rows for, each with its group of heads
-  std::int32_t box_rows;             // keys of one copy: all of a step, or what divides a page and a step
+  std::int32_t box_rows;             // keys of one copy by TMA: all of a step, or what divides a page and a step
   std::int32_t k_heads[2], v_heads;  // 0 where one head serves all
   std::int32_t q_sequences[2], k_sequences[2], v_sequences;  // 0 where the rows of all sequences lie in one
   std::uint32_t num_row_tiles;                               // of the longest sequence
   std::uint32_t num_heads;                                   // batch · num_kv_heads
   std::uint32_t section_heads;                               // heads whose keys share the L2 cache
   std::uint32_t num_items;                                   // num_row_tiles · num_heads
+  bool gathered;                                             // keys and values come row by row, k and v are no maps
   bool vector_out;                                           // out's rows can be written 16 bytes at a time
 };
 static_assert(std::is_trivially_copyable_v<PrefillParams> && sizeof(PrefillParams) <= 4096);

@@ -1,5 +1,6 @@
 #pragma once
-// The thread that keeps TMA busy: queries of the next tile and keys and values of the next steps, as far as the rings have room.
+// What keeps the rings filled: queries of the next tile and keys and values of the next steps, as far as there is room. Queries always come by TMA;
+// how keys and values come is the launch's choice: prefill_boxes.cuh or prefill_gather.cuh.
 
 #include "cuda/common/tma.cuh"
 #include "cuda/kernels/attention/prefill_schedule.cuh"
@@ -7,11 +8,15 @@
 
 namespace attn::cuda {
 
+/// Queries and keys in two parts have an instance of their own.
 template <PrefillShape kShape>
+inline constexpr int kPrefillParts = kShape.head_dim_qk == kPrefillShapes[kPrefillTwoParts].head_dim_qk ? 2 : 1;
+
+/// Copies: PrefillBoxes, run by one thread, or PrefillGather, run by a warp.
+template <PrefillShape kShape, class Copies>
 struct PrefillProducer {
   using Shared = PrefillShared<kShape>;
   using Item = PrefillItem<Shared::kKv>;
-  static constexpr bool kTwoParts = kShape.head_dim_qk == kPrefillShapes[kPrefillTwoParts].head_dim_qk;
   static constexpr int kBoxFeatures = prefill_box_features(kShape);
 
   const PrefillParams& params;
@@ -23,7 +28,7 @@ struct PrefillProducer {
     mbarrier_arrive_expect_tx(shared.q_full(), Shared::kQkBoxes * bytes);
     std::uint32_t to = shared.q;
 #pragma unroll
-    for (int part = 0; part < (kTwoParts ? 2 : 1); ++part) {
+    for (int part = 0; part < kPrefillParts<kShape>; ++part) {
       for (int box = 0; box < params.boxes[part]; ++box, to += Shared::kQueryBox) {
         tma_load(to, params.q[part], shared.q_full(), box * kBoxFeatures, item.kv_head * p.group_size, item.qo_begin + item.first_query,
                  item.sequence * params.q_sequences[part]);
@@ -31,45 +36,25 @@ struct PrefillProducer {
     }
   }
 
-  /// Keys (or values) from `first` on; of pages, those that hold the item's keys, the last one again where the step goes further.
-  __device__ __forceinline__ void load_rows(const Item& item, const CUtensorMap& map, std::uint32_t barrier, std::uint32_t to, int boxes, int first, int head,
-                                            int sequence) const {
-    const AttentionProblem& p = params.problem;
-    if (p.page_table) {
-      for (int r = 0; r < Shared::kKv; r += params.box_rows, to += params.box_rows * Shared::kBoxBytes) {
-        const int j = min(first + r, (item.end - 1) / params.box_rows * params.box_rows);
-        const int page = item.page_of(p, j), within = static_cast<int>(static_cast<unsigned>(j) % static_cast<unsigned>(p.page_size));
-        for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * kBoxFeatures, within, head, page);
-      }
-    } else {
-      for (int box = 0; box < boxes; ++box) tma_load(to + box * Shared::kKvBox, map, barrier, box * kBoxFeatures, item.kv_begin + first, head, sequence);
-    }
-  }
-
-  __device__ __forceinline__ void run() const {
+  __device__ __forceinline__ void run(int lane) const {
+    Copies copies{params, shared, lane};
     RingPosition<Shared::kStages> stage;
     int q_parity = 0;
     for_each_item<Shared::kKv>(params, [&](const Item& item, unsigned) {
       if (item.steps == 0) return;
-      mbarrier_wait(shared.q_empty(), q_parity ^ 1);
-      load_queries(item);
+      copies.await(shared.q_empty(), q_parity ^ 1);
+      if (copies.leads()) load_queries(item);
       q_parity ^= 1;
-      for (int step = 0; step < item.steps; ++step, stage.advance()) {
-        const int first = item.origin + step * Shared::kKv, parity = stage.parity ^ 1;
-        mbarrier_wait(shared.k_empty(stage.index), parity);
-        const std::uint32_t k_full = shared.k_full(stage.index), keys = shared.keys(stage.index);
-        mbarrier_arrive_expect_tx(k_full, Shared::kQkBoxes * Shared::kKvBox);
-        load_rows(item, params.k[0], k_full, keys, params.boxes[0], first, item.kv_head * params.k_heads[0], item.sequence * params.k_sequences[0]);
-        if constexpr (kTwoParts) {
-          load_rows(item, params.k[1], k_full, keys + params.boxes[0] * Shared::kKvBox, params.boxes[1], first, item.kv_head * params.k_heads[1],
-                    item.sequence * params.k_sequences[1]);
-        }
-        mbarrier_wait(shared.v_empty(stage.index), parity);
-        const std::uint32_t v_full = shared.v_full(stage.index);
-        mbarrier_arrive_expect_tx(v_full, Shared::kValueBytes);
-        load_rows(item, params.v, v_full, shared.values(stage.index), Shared::kVoBoxes, first, item.kv_head * params.v_heads, item.sequence * params.v_sequences);
+      for (int first = item.origin; first < item.end; first += Shared::kKv, stage.advance()) {
+        const int parity = stage.parity ^ 1;
+        copies.look_up(item, first);
+        copies.await(shared.k_empty(stage.index), parity);
+        copies.load_keys(item, first, stage.index);
+        copies.await(shared.v_empty(stage.index), parity);
+        copies.load_values(item, first, stage.index);
       }
     });
+    copies.finish();
   }
 };
 
