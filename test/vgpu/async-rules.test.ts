@@ -1,7 +1,6 @@
 // Rules of asynchronous instructions that no sample kernel has a place for: each program of tests/async_rules.cpp breaks one, and gives no finding when it keeps it.
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+import { buildVirtualGpu, findNvcc } from './samples'
+import { expectFoundUnlessKept } from './sample-tests'
 
 const suite = findNvcc() === undefined ? describe.skip : describe
 
@@ -34,16 +33,5 @@ suite('rules', () => {
     ['barrier_twice', 'barrier misuse'],
     ['barrier_for_one_warp', 'shared memory race|uninitialised shared read'],
     ['barrier_of_half_a_warp', 'barrier misuse'],
-  ])('%s: %s, and nothing when it is kept', (name, finding) => {
-    for (const seed of ['0', '1', '2', '3', '4']) {
-      const run = (more: readonly string[]) => spawnSync(join(root, 'build', 'vgpu', 'async_rules'), [name, ...more], {
-        encoding: 'utf8', timeout: 60_000, env: { ...process.env, VGPU_CC: '90', VGPU_SEED: seed },
-      })
-      const broken = run([])
-      expect(broken.stderr).toMatch(new RegExp(`^vgpu: (${finding}) in k, `))
-      expect(broken.status).toBe(2)
-      const kept = run(['kept'])
-      expect({ seed, output: kept.stdout + kept.stderr, status: kept.status }).toEqual({ seed, output: '', status: 0 })
-    }
-  })
+  ])('%s: %s, and nothing when it is kept', (name, finding) => expectFoundUnlessKept('async_rules', name, finding))
 })

@@ -1,23 +1,11 @@
 // Which kernels are chosen on each compute capability, and on devices with little shared memory; all of them compute the same.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { devices } from '../../lib/index'
-import { registerFile } from '../support/child'
-import { readReport } from './report'
-
-const folder = mkdtempSync(join(tmpdir(), 'vgpu-'))
+import { call } from './calls'
 
 function run(env: Record<string, string>): { arch: string; differences: Record<string, number>; digest: string; kernels: string[] } {
-  const report = join(folder, `${Object.values(env).join('-')}.json`)
-  const done = spawnSync(process.execPath, ['-r', registerFile, join(__dirname, 'children', 'every-op.ts')], {
-    encoding: 'utf8', timeout: 100_000, env: { ...process.env, VGPU_REPORT: report, ...env },
-  })
-  if (done.status !== 0) throw new Error(done.stderr)
-  const launches = readReport(report)
+  const { stdout, launches } = call('every-op.ts', [], env)
   expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
-  return { ...(JSON.parse(done.stdout) as ReturnType<typeof run>), kernels: [...new Set(launches.map(({ kernel }) => kernel))] }
+  return { ...(JSON.parse(stdout) as ReturnType<typeof run>), kernels: [...new Set(launches.map(({ kernel }) => kernel))] }
 }
 
 const small = ['rms_norm_warp_wide_float16', 'rope_wide_float16']
@@ -52,9 +40,7 @@ suite('the kernels chosen', () => {
   })
 
   test('a row that needs more shared memory than there is says so', () => {
-    const done = spawnSync(process.execPath, ['-r', registerFile, join(__dirname, 'children', 'forced-row.ts'), 'attention_tile_sm80'], {
-      encoding: 'utf8', env: { ...process.env, VGPU_SHARED: '49152' },
-    })
-    expect(done.stdout).toMatch(/\n {2}attention_tile_sm80: needs \d+ bytes of shared memory per block, this device allows 49152\n/)
+    const { stdout } = call('forced-row.ts', ['attention_tile_sm80'], { VGPU_SHARED: '49152' })
+    expect(stdout).toMatch(/\n {2}attention_tile_sm80: needs \d+ bytes of shared memory per block, this device allows 49152\n/)
   })
 })

@@ -1,42 +1,25 @@
 // Decoding for compute capability 9.0 on the virtual GPU: each byte of keys and values leaves memory once for all heads of its group and all queries, no
 // bank conflicts, and edits that break the kernels are found.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { registerFile } from '../support/child'
-import { type LaunchReport, readReport } from './report'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+import { call, describeWithCuda } from './calls'
+import type { LaunchReport } from './report'
+import { root } from './samples'
 
 type CacheDType = 'bfloat16' | 'float8_e4m3'
 
-const folder = mkdtempSync(join(tmpdir(), 'vgpu-decode-'))
-const child = join(__dirname, 'children', 'decode.ts')
-let runs = 0
-
-function run(dtype: CacheDType, queries = 1, env: Record<string, string> = {}): LaunchReport[] | undefined {
-  const report = join(folder, `${++runs}.json`)
-  const done = spawnSync(process.execPath, ['-r', registerFile, child, dtype, String(queries)], {
-    encoding: 'utf8',
-    timeout: 100_000,
-    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
-  })
-  if (done.status !== 0 && env['VGPU_REPLACE'] === undefined) throw new Error(done.stderr)
-  return done.stdout === 'none' ? undefined : readReport(report).filter(({ kernel }) => kernel.startsWith('attention_'))
+function run(dtype: CacheDType, queries = 1, env: Record<string, string> = {}): LaunchReport[] {
+  const { launches } = call('decode.ts', [dtype, String(queries)], { VGPU_CC: '90', ...env })
+  return launches.filter(({ kernel }) => kernel.startsWith('attention_'))
 }
-
-const toolkit = findNvcc() !== undefined
-if (toolkit) buildVirtualGpu()
-const withCuda = toolkit && run('bfloat16') !== undefined
-if (!withCuda) process.stderr.write('the addon is built without CUDA: its decoding kernels for compute capability 9.0 are not tested\n')
 
 const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attention_decode_e4m3_d128' }
 
-;(withCuda ? describe : describe.skip)('decoding on compute capability 9.0', () => {
+describeWithCuda('its decoding kernels for compute capability 9.0 are not tested')('decoding on compute capability 9.0', () => {
   // [cache, queries, rows of the tile that holds 4 heads of them]
   test.each([['bfloat16', 1, 8], ['bfloat16', 4, 16], ['bfloat16', 9, 64], ['float8_e4m3', 1, 8], ['float8_e4m3', 9, 64]] as const)(
     'of a cache in %s with %d queries: the bytes of keys and values once', (dtype, queries, rows) => {
-      const launches = run(dtype, queries)!
+      const launches = run(dtype, queries)
       expect(launches.map(({ kernel }) => kernel)).toEqual([`${kernels[dtype]}_r${rows}`, 'attention_decode_bf16_combine'])
       expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
       const [launch] = launches as [LaunchReport]
@@ -81,7 +64,7 @@ const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attentio
   ])('%s: is found', (_, edit, finding) => {
     for (const [dtype, seed] of [['bfloat16', '0'], ['float8_e4m3', '1']] as const) {
       const kernel = `${kernels[dtype]}_r8`
-      const launches = run(dtype, 1, { VGPU_REPLACE: `${kernel}|${edit}`, VGPU_SEED: seed }) ?? []
+      const launches = run(dtype, 1, { VGPU_REPLACE: `${kernel}|${edit}`, VGPU_SEED: seed })
       const broken = launches.find((launch) => launch.finding !== undefined)
       expect(broken?.kernel).toBe(kernel)
       expect(broken?.finding).toMatch(finding)
@@ -102,7 +85,7 @@ const kernels = { bfloat16: 'attention_decode_bf16_d128', float8_e4m3: 'attentio
   })
 
   test.each(['bfloat16', 'float8_e4m3'] as const)('%s: other orders of warps, blocks and copies give no finding and the same counts', (dtype) => {
-    const launches = (seed: string) => run(dtype, 2, { VGPU_SEED: seed })!
+    const launches = (seed: string) => run(dtype, 2, { VGPU_SEED: seed })
     // Addresses are no counts, and how often a wait fails is the order's.
     const counted = (seed: string) => launches(seed).map(({ globalLoadedBytes, wgmmas, tmaBytes, traffic, finding }) => {
       expect(finding).toBeUndefined()

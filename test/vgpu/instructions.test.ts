@@ -1,7 +1,5 @@
-// Every instruction of tests/instructions.cpp against its scalar model, on the virtual GPU.
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+// Instructions of the virtual GPU against models in C++ (tests/instructions.cpp, scalar.cpp, movement.cpp), for two orders of execution.
+import { buildVirtualGpu, findNvcc, runProgram } from './samples'
 
 // The library needs cuda.h, which comes with the compiler of kernels.
 const suite = findNvcc() === undefined ? describe.skip : describe
@@ -10,8 +8,12 @@ suite('instructions', () => {
   beforeAll(buildVirtualGpu, 300_000)
 
   test.each(['0', '1'])('agree with their models, seed %s', (seed) => {
-    const done = spawnSync(join(root, 'build', 'vgpu', 'instructions'), { encoding: 'utf8', timeout: 60_000, env: { ...process.env, VGPU_SEED: seed } })
-    expect(done.stdout + done.stderr).toBe('0 failures\n')
-    expect(done.status).toBe(0)
+    expect(runProgram('instructions', [], { VGPU_SEED: seed })).toEqual({ status: 0, output: '0 failures\n' })
+  })
+
+  test.each([['scalar', '0'], ['scalar', '1'], ['movement', '0'], ['movement', '1']])('%s: agree with their models, seed %s', (name, seed) => {
+    const { status, output } = runProgram(name, [], { VGPU_SEED: seed })
+    expect(output).toMatch(/^\d+ instructions, 0 wrong\n$/)
+    expect(status).toBe(0)
   })
 })

@@ -1,37 +1,13 @@
 // The package's own kernels on the virtual GPU: keys and values leave memory once per group of query heads, no bank conflicts, and each of
 // several edits that breaks a kernel is found.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { registerFile } from '../support/child'
-import { type LaunchReport, readReport } from './report'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+import { call, describeWithCuda } from './calls'
+import type { LaunchReport } from './report'
 
-const folder = mkdtempSync(join(tmpdir(), 'vgpu-'))
+const run = (kind: string, env: Record<string, string> = {}): LaunchReport[] => call('attention.ts', [kind], env).launches
 
-let runs = 0
-
-function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | undefined {
-  const report = join(folder, `${++runs}.json`)
-  const child = join(__dirname, 'children', 'attention.ts')
-  const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
-    encoding: 'utf8',
-    timeout: 100_000,
-    env: { ...process.env, VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
-  })
-  if (done.status !== 0 && env.VGPU_REPLACE === undefined) throw new Error(done.stderr)
-  return done.stdout === 'none' ? undefined : readReport(report)
-}
-
-const toolkit = findNvcc() !== undefined
-if (toolkit) buildVirtualGpu()
-const withCuda = toolkit && run('decode') !== undefined
-if (!withCuda) process.stderr.write('the addon is built without CUDA: what its kernels move is not tested\n')
-
-;(withCuda ? describe : describe.skip)('traffic', () => {
+describeWithCuda('what its kernels move is not tested')('traffic', () => {
   const attentionOf = (kind: string): LaunchReport => {
-    const launches = run(kind) ?? []
+    const launches = run(kind)
     expect(launches.filter((launch) => launch.finding !== undefined)).toEqual([])
     const found = launches.find(({ mmaFlops }) => mmaFlops > 0)
     if (found === undefined) throw new Error(`no kernel used tensor cores: ${launches.map(({ kernel }) => kernel).join()}`)
@@ -57,7 +33,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
   test.each([
     ['decode', 2 * 8 * 128], ['mla', 2 * 16 * 512], ['prefill', 2 * 130 * 8 * 128], ['linear', 200 * 192],
   ])('%s stores outputs, log-sum-exps and its workspace, each byte once, and nothing else', (kind, outputs) => {
-    const launches = run(kind) ?? []
+    const launches = run(kind)
     const attention = launches.filter(({ kernel }) => /^(attention|mla_decode|linear)_/.test(kernel))
     const stored = attention.map(({ traffic }) => traffic.filter(({ storedBytes }) => storedBytes > 0))
     for (const { storedBytes, uniqueStoredBytes } of stored.flat()) expect(storedBytes).toBe(uniqueStoredBytes)
@@ -81,7 +57,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     for (const kind of ['decode', 'mla', 'prefill', 'linear']) {
       // Addresses are no counts.
       const counted = (seed: string) =>
-        (run(kind, { VGPU_SEED: seed }) ?? []).map((launch) => ({ ...launch, traffic: launch.traffic.map((t) => ({ ...t, address: 0 })) }))
+        run(kind, { VGPU_SEED: seed }).map((launch) => ({ ...launch, traffic: launch.traffic.map((t) => ({ ...t, address: 0 })) }))
       expect(counted('3')).toEqual(counted('0'))
     }
   })
@@ -114,7 +90,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
     ['linear', 'linear_medium_bf16|-1|cp.async.commit_group|', pending],
   ])('%s with %s removed: is found', (kind, edit, finding) => {
     for (const seed of ['0', '1']) {
-      const launches = run(kind, { VGPU_REPLACE: edit, VGPU_SEED: seed }) ?? []
+      const launches = run(kind, { VGPU_REPLACE: edit, VGPU_SEED: seed })
       expect(launches.map((launch) => launch.finding ?? '').join('')).toMatch(finding)
       expect(launches.find((launch) => launch.finding !== undefined)?.kernel).toBe(edit.split('|')[0])
     }
@@ -122,7 +98,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its k
 
   test.each(['decode', 'mla', 'prefill', 'linear'])('%s gives no finding in other orders of warps and blocks', (kind) => {
     for (const seed of ['1', '2', '3']) {
-      const launches = run(kind, { VGPU_SEED: seed }) ?? []
+      const launches = run(kind, { VGPU_SEED: seed })
       expect(launches.length).toBeGreaterThan(0)
       expect(launches.filter((launch) => launch.finding !== undefined)).toEqual([])
     }

@@ -1,39 +1,18 @@
 // MLA decoding of compute capability 9.0 on the virtual GPU: every latent byte comes once per tile of 64 rows, no bank conflicts, as many
 // products as the tiles need, and edits that break the kernel are found.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { registerFile } from '../support/child'
-import { type LaunchReport, readReport } from './report'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+import { call, describeWithCuda } from './calls'
+import type { LaunchReport } from './report'
 
-const folder = mkdtempSync(join(tmpdir(), 'vgpu-mla-'))
-let runs = 0
-
-function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | undefined {
-  const report = join(folder, `${++runs}.json`)
-  const done = spawnSync(process.execPath, ['-r', registerFile, join(__dirname, 'children', 'attention.ts'), kind], {
-    encoding: 'utf8',
-    timeout: 100_000,
-    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
-  })
-  if (done.status !== 0 && env.VGPU_REPLACE === undefined) throw new Error(done.stderr)
-  return done.stdout === 'none' ? undefined : readReport(report)
-}
-
-const toolkit = findNvcc() !== undefined
-if (toolkit) buildVirtualGpu()
-const withCuda = toolkit && run('mla') !== undefined
+const run = (kind: string, env: Record<string, string> = {}): LaunchReport[] => call('attention.ts', [kind], { VGPU_CC: '90', ...env }).launches
 
 const kinds = ['mla', 'mla-rows', 'mla-tiles', 'mla-plan', 'mla-e4m3'] as const
 const kernelOf = (kind: string): string => (kind === 'mla-e4m3' ? 'mla_decode_e4m3_sm90a' : 'mla_decode_bf16_sm90a')
 
-;(withCuda ? describe : describe.skip)('mlaDecode on compute capability 9.0', () => {
+describeWithCuda('its MLA kernels for compute capability 9.0 are not tested')('mlaDecode on compute capability 9.0', () => {
   const [tokens, blocks] = [300 + 77, 5 + 2]
 
   test.each(kinds)('%s: each latent byte once for each row tile, no bank conflicts, its products and nothing found', (kind) => {
-    const launches = run(kind) ?? []
+    const launches = run(kind)
     expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
     const launch = launches.find(({ kernel }) => kernel === kernelOf(kind))!
     const rowTiles = kind === 'mla-tiles' ? 2 : 1
@@ -52,19 +31,19 @@ const kernelOf = (kind: string): string => (kind === 'mla-e4m3' ? 'mla_decode_e4
   })
 
   test('partial results are stored once, and only of sequences that are cut', () => {
-    const plan = run('mla-plan') ?? []
+    const plan = run('mla-plan')
     const stored = (launches: readonly LaunchReport[]) =>
       launches.filter(({ kernel }) => kernel.includes('sm90a')).flatMap(({ traffic }) => traffic.filter(({ storedBytes }) => storedBytes > 0))
-    for (const launches of [plan, run('mla') ?? []]) {
+    for (const launches of [plan, run('mla')]) {
       for (const { storedBytes, uniqueStoredBytes } of stored(launches)) expect(storedBytes).toBe(uniqueStoredBytes)
     }
     // Both sequences have one split of 512 keys: the kernel itself writes the output, and the sums of the splits have nothing to do.
-    expect(stored(run('mla') ?? []).map(({ storedBytes }) => storedBytes)).toEqual([2 * 16 * 512 * 2])
+    expect(stored(run('mla')).map(({ storedBytes }) => storedBytes)).toEqual([2 * 16 * 512 * 2])
   })
 
   test.each(kinds)('%s gives the same counts and no finding in other orders of warps, blocks and copies', (kind) => {
     // Addresses are no counts, and how often a warp asks a barrier is a matter of the order.
-    const counted = (seed: string) => (run(kind, { VGPU_SEED: seed }) ?? []).map(({ traffic, instructions: _, warpInstructions: __, ...launch }) => (
+    const counted = (seed: string) => run(kind, { VGPU_SEED: seed }).map(({ traffic, instructions: _, warpInstructions: __, ...launch }) => (
       { ...launch, mbarrierWaits: 0, traffic: traffic.map((t) => ({ ...t, address: 0 })) }
     ))
     const expected = counted('0')
@@ -92,7 +71,7 @@ const kernelOf = (kind: string): string => (kind === 'mla-e4m3' ? 'mla_decode_e4
     ['mla-rows', '-1|cp.async.wait_group|', /^(exit with open copies|read of pending copy)$/],
   ] as const)('%s with %s: is found', (kind, edit, finding) => {
     for (const seed of ['0', '1']) {
-      const launches = run(kind, { VGPU_REPLACE: `${kernelOf(kind)}|${edit}`, VGPU_SEED: seed }) ?? []
+      const launches = run(kind, { VGPU_REPLACE: `${kernelOf(kind)}|${edit}`, VGPU_SEED: seed })
       expect(launches.map((launch) => launch.finding ?? '').join('')).toMatch(finding)
       expect(launches.find((launch) => launch.finding !== undefined)?.kernel).toBe(kernelOf(kind))
     }

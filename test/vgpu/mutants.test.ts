@@ -1,8 +1,7 @@
 // Kernels broken on purpose: one edit of the PTX each, and the checker must name what is wrong, whatever the order of warps and blocks.
-import { apply, type Mutant } from './edits'
+import { type Mutant } from './edits'
 import { buildVirtualGpu, compile, findNvcc, runSample } from './samples'
-
-const seeds = ['0', '1', '2', '3', '4']
+import { testSamples } from './sample-tests'
 
 const mutants: Mutant[] = [
   { name: 'first bar.sync removed', kernel: 'matmul', pattern: /bar\.sync[^;]*;/, finding: /^(read of pending copy|missing syncwarp|shared memory race)$/ },
@@ -40,24 +39,7 @@ suite('the virtual GPU', () => {
     ptx = compile(nvcc ?? '', 'test/vgpu/kernels/samples.cu')
   }, 300_000)
 
-  test.each(kernels)('%s is right and nothing is found, whatever the order', (kernel) => {
-    for (const seed of seeds) {
-      const run = runSample(ptx, kernel, { VGPU_SEED: seed })
-      expect({ seed, status: run.status, output: run.output }).toEqual({ seed, status: 0, output: '' })
-      expect(run.launches).toHaveLength(1)
-    }
-  })
-
-  test.each(mutants.map((m) => [m.kernel, m.name, m] as const))('%s, %s: is found', (_kernel, _name, m) => {
-    const broken = apply(ptx, m)
-    for (const seed of seeds) {
-      const run = runSample(broken, m.kernel, { VGPU_SEED: seed })
-      expect({ seed, status: run.status, output: run.output }).toMatchObject({ seed, status: 2 })
-      expect(run.launches.map((launch) => launch.finding).join()).toMatch(m.finding)
-      expect(run.output).toContain(`in ${m.kernel}, CTA (`)
-      expect(run.output).toMatch(/(samples\.cu|\.hpp):\d+ /)
-    }
-  })
+  testSamples(kernels, mutants, () => ptx, (text, kernel, seed) => runSample(text, kernel, { VGPU_SEED: seed }))
 
   test('counts what the matrix product moves and computes', () => {
     const launch = runSample(ptx, 'matmul').launches[0]!

@@ -27,10 +27,19 @@ export function compile(nvcc: string, source: string, arch = 'compute_80'): stri
   return readFileSync(output, 'utf8')
 }
 
-export interface SampleRun {
+export interface ProgramRun {
   /** 0: right, 1: wrong numbers, 2: an error of the driver. */
   status: number | null
   output: string
+}
+
+/** A program of tests/. */
+export function runProgram(name: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): ProgramRun {
+  const done = spawnSync(join(root, 'build', 'vgpu', name), args, { encoding: 'utf8', timeout: 60_000, env: { ...process.env, ...env } })
+  return { status: done.status, output: done.stdout + done.stderr }
+}
+
+export interface SampleRun extends ProgramRun {
   launches: LaunchReport[]
 }
 
@@ -38,10 +47,6 @@ export interface SampleRun {
 export function runSample(ptx: string, kernel: string, env: Record<string, string> = {}, program = 'run_sample', more: readonly string[] = []): SampleRun {
   const [file, report] = [join(folder, `${++runs}.ptx`), join(folder, `${runs}.json`)]
   writeFileSync(file, ptx)
-  const done = spawnSync(join(root, 'build', 'vgpu', program), [file, kernel, ...more], {
-    encoding: 'utf8',
-    timeout: 60_000,
-    env: { ...process.env, VGPU_REPORT: report, ...env },
-  })
-  return { status: done.status, output: done.stdout + done.stderr, launches: readReport(report) }
+  const done = runProgram(program, [file, kernel, ...more], { VGPU_REPORT: report, ...env })
+  return { ...done, launches: readReport(report) }
 }

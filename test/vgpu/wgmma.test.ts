@@ -1,10 +1,8 @@
 // wgmma and setmaxnreg: every shape and layout against plain sums, sample kernels that are right in every order, and what is found when they are broken.
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
-import { apply, type Mutant } from './edits'
-import { buildVirtualGpu, compile, findNvcc, root, runSample, type SampleRun } from './samples'
+import { type Mutant } from './edits'
+import { buildVirtualGpu, compile, findNvcc, runProgram, runSample, type SampleRun } from './samples'
+import { expectFoundUnlessKept, seeds, testSamples } from './sample-tests'
 
-const seeds = ['0', '1', '2', '3', '4']
 const tryWait = /mbarrier\.try_wait[^;]*;/
 const always = 'setp.eq.u32 p, 0, 0;'
 const waitGroup = /wgmma\.wait_group[^;]*;/
@@ -106,22 +104,7 @@ suite('wgmma', () => {
 
   const run = (text: string, kernel: string, seed = '0'): SampleRun => runSample(text, kernel, { VGPU_CC: '90', VGPU_SEED: seed }, 'run_wgmma')
 
-  test.each(['chain', 'narrow', 'restage'])('%s is right and nothing is found, whatever the order', (kernel) => {
-    for (const seed of [...seeds, '5', '6', '7']) {
-      const { status, output } = run(ptx, kernel, seed)
-      expect({ seed, status, output }).toEqual({ seed, status: 0, output: '' })
-    }
-  })
-
-  test.each(mutants.map((m) => [m.kernel, m.name, m] as const))('%s, %s: is found', (_kernel, _name, m) => {
-    const broken = apply(ptx, m)
-    for (const seed of seeds) {
-      const { status, output, launches } = run(broken, m.kernel, seed)
-      expect({ seed, status, output }).toMatchObject({ seed, status: 2 })
-      expect({ seed, finding: launches.map((launch) => launch.finding).join(), output }).toEqual({ seed, finding: expect.stringMatching(m.finding), output })
-      expect(output).toContain(`in ${m.kernel}, CTA (`)
-    }
-  })
+  testSamples(['chain', 'narrow', 'restage'], mutants, () => ptx, run)
 
   test('counts products and their operations, the same in every order', () => {
     for (const seed of seeds) {
@@ -141,9 +124,7 @@ suite('wgmma', () => {
   })
 
   test.each(['0', '1'])('tests/wgmma.cpp: every shape, type and layout agrees with plain sums, seed %s', (seed) => {
-    const done = spawnSync(join(root, 'build', 'vgpu', 'wgmma'), { encoding: 'utf8', timeout: 60_000, env: { ...process.env, VGPU_CC: '90', VGPU_SEED: seed } })
-    expect(done.stdout + done.stderr).toBe('0 failures\n')
-    expect(done.status).toBe(0)
+    expect(runProgram('wgmma', [], { VGPU_CC: '90', VGPU_SEED: seed })).toEqual({ status: 0, output: '0 failures\n' })
   })
 
   const descriptorMisuse = 'descriptor misuse'
@@ -166,16 +147,5 @@ suite('wgmma', () => {
     ['no_barrier_after_the_write', 'shared memory race|uninitialised shared read|missing proxy fence'],
     ...['operand_written_after_the_issue', 'operand_released_before_the_wait', 'released_by_one_warp'].map((name) => [name, 'shared memory race']),
     ...['inc_to_fewer', 'dec_to_more', 'no_barrier_between', 'half_a_warpgroup', 'counts_of_warps', 'more_than_the_pool'].map((name) => [name, 'setmaxnreg misuse']),
-  ])('%s: %s, and nothing when the rule is kept', (name, finding) => {
-    for (const seed of seeds) {
-      const program = (more: readonly string[]) => spawnSync(join(root, 'build', 'vgpu', 'wgmma_rules'), [name ?? '', ...more], {
-        encoding: 'utf8', timeout: 60_000, env: { ...process.env, VGPU_CC: '90', VGPU_SEED: seed },
-      })
-      const broken = program([])
-      expect(broken.stderr).toMatch(new RegExp(`^vgpu: (${finding}) in k, `))
-      expect(broken.status).toBe(2)
-      const kept = program(['kept'])
-      expect({ seed, output: kept.stdout + kept.stderr, status: kept.status }).toEqual({ seed, output: '', status: 0 })
-    }
-  })
+  ])('%s: %s, and nothing when the rule is kept', (name, finding) => expectFoundUnlessKept('wgmma_rules', name ?? '', finding ?? ''))
 })
