@@ -1,12 +1,12 @@
 #pragma once
-// Decoding counts logits in base 2; what its kernels share about that, and about numbers that are not finite.
+// Kernels count logits in base 2; what they share about that, and about numbers that are not finite.
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 namespace attn::cuda {
 
-constexpr float kLog2e = 1.4426950408889634f;
+constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
 /// PTX ISA 9.7.3.21 ex2. Exact at 0 and ±inf, else within 2 units in the last place: far below the rounding of a probability.
 __device__ inline float exp2_approx(float x) {

@@ -4,6 +4,7 @@
 // A lane holds for two keys of the tile the scores of rows 8n + 2 · (lane % 4) + {0, 1}. A row's maximum is taken over the lanes of a warp by shuffles
 // and over the four warps in shared memory; all lanes then keep it, and add up the probabilities of their own keys only.
 
+#include "cuda/common/base2.cuh"
 #include "cuda/common/cp_async.cuh"
 #include "cuda/common/fence.cuh"
 #include "cuda/common/mma.cuh"
@@ -12,7 +13,6 @@
 #include "cuda/common/warpgroup.cuh"
 #include "cuda/kernels/attention/logit.cuh"
 #include "cuda/kernels/attention_decode/queries.cuh"
-#include "cuda/kernels/attention_split/base2.cuh"
 
 namespace attn::cuda {
 

@@ -4,9 +4,9 @@
 // Splits beyond the sequence's own length were never written and are not read, so neighbours in the batch change nothing (a plan's pieces all were).
 // Also writes the padding rows of a batch: out 0, lse -inf.
 
+#include "cuda/common/base2.cuh"
 #include "cuda/common/elements.cuh"
 #include "cuda/kernels/attention/span.cuh"
-#include "cuda/kernels/attention_split/base2.cuh"
 #include "cuda/kernels/attention_split/params.h"
 
 namespace attn::cuda {

@@ -27,11 +27,11 @@
 //   d256  16 | 64 rows           125 | 151   75 | 87
 //   MLA   16 | 32 | 64 rows      157 | 215 | 222   94 | 94 | 155
 
+#include "cuda/common/base2.cuh"
 #include "cuda/common/cp_async.cuh"
 #include "cuda/common/mma.cuh"
 #include "cuda/common/pack.cuh"
 #include "cuda/kernels/attention/span.cuh"
-#include "cuda/kernels/attention_split/base2.cuh"
 #include "cuda/kernels/attention_split/params.h"
 #include "cuda/kernels/attention_split/tiles.h"
 

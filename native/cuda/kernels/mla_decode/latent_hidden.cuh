@@ -2,9 +2,9 @@
 // Values that only some of a tile's rows may see (causal, the newest tokens). Their probability is 0 in the other rows, and 0 · NaN is NaN: a
 // value row that holds something that is not finite is added element by element to the rows that see it, and then zeroed for the product.
 
+#include "cuda/common/base2.cuh"
 #include "cuda/common/fence.cuh"
 #include "cuda/common/warpgroup.cuh"
-#include "cuda/kernels/attention_split/base2.cuh"
 #include "cuda/kernels/mla_decode/latent_work.cuh"
 
 namespace attn::cuda {
