@@ -19,33 +19,20 @@ namespace {
 
 constexpr const char* kOp = "attention_decode";
 
-struct NamedTile {
-  const char* name;
-  DecodeTile tile;
-};
-#define ATTN_NAMED(name, ...) {#name, DecodeTile{__VA_ARGS__}},
-constexpr NamedTile kTiles[] = {ATTN_DECODE_TILES_16(ATTN_NAMED) ATTN_DECODE_TILES_8(ATTN_NAMED)};
-#undef ATTN_NAMED
-#define ATTN_FITS(name, ...) static_assert(DecodeTile{__VA_ARGS__}.shared_bytes() <= (DecodeTile{__VA_ARGS__}.blocks_per_sm == 2 ? 113 : 227) * 1024);
-ATTN_DECODE_TILES_16(ATTN_FITS)
-ATTN_DECODE_TILES_8(ATTN_FITS)
-#undef ATTN_FITS
-
-/// With more rows prefill's larger tiles read keys less often,
-constexpr std::int64_t kMaxRows = 64;
-/// unless the rows are heads of this few queries: then the keys must be split to fill the device.
-constexpr std::int64_t kFewQueries = 4;
-
-std::int64_t rows_of(const AttentionProblem& p) { return p.qo_len * p.group_size; }
+using NamedDecodeTile = NamedTile<DecodeTile>;
+constexpr NamedDecodeTile kTiles[] = {ATTN_DECODE_TILES_16(ATTN_NAMED_TILE) ATTN_DECODE_TILES_8(ATTN_NAMED_TILE)};
+static_assert(std::ranges::all_of(kTiles, [](const NamedDecodeTile& named) {
+  return named.tile.shared_bytes() <= (named.tile.blocks_per_sm == 2 ? 113 : 227) * 1024;
+}));
 
 /// The narrowest tile that holds the features, with the fewest rows that hold all, else the most.
-const NamedTile* tile_for(const AttentionProblem& p) {
+const NamedDecodeTile* tile_for(const AttentionProblem& p) {
   const int dim = std::max(p.head_dim_qk, p.head_dim_vo), key_bytes = static_cast<int>(dtype_size(p.k[0].dtype));
-  const NamedTile* most = nullptr;
-  for (const NamedTile& named : kTiles) {
+  const NamedDecodeTile* most = nullptr;
+  for (const NamedDecodeTile& named : kTiles) {
     if (named.tile.key_bytes != key_bytes || named.tile.dim < dim || (most && named.tile.dim != most->tile.dim)) continue;
     most = &named;
-    if (named.tile.rows >= rows_of(p)) break;
+    if (named.tile.rows >= max_rows(p)) break;
   }
   return most;
 }
@@ -95,13 +82,9 @@ std::optional<std::string> inputs_missing(const AttentionProblem& p) {
 
 std::optional<std::string> reject(const Kernel<AttentionProblem>&, const AttentionProblem& p) {
   if (auto reason = hopper_missing()) return reason;
-  if (p.num_parts != 1 || p.v_in_k) return "takes queries and keys of one part";
-  if (rows_of(p) > kMaxRows && p.qo_len > kFewQueries) {
-    return "takes up to " + std::to_string(kMaxRows) + " query rows per kv head, or " + std::to_string(kFewQueries) + " queries, received " +
-           std::to_string(rows_of(p)) + " rows";
-  }
+  if (auto reason = split_shape_missing(p)) return reason;
   if (auto reason = inputs_missing(p)) return reason;
-  const NamedTile* named = tile_for(p);
+  const NamedDecodeTile* named = tile_for(p);
   if (!named) return "takes head dims up to 256";
   if (auto reason = shared_memory_missing(named->tile.shared_bytes())) return reason;
   if (split_blocks(p, named->tile.rows) > std::numeric_limits<std::int32_t>::max()) return "more blocks than a launch can have";
@@ -113,11 +96,9 @@ std::string kernel_name(DType dtype, const char* suffix) {
   return std::string(kOp) + "_" + name + "_" + suffix;
 }
 
-std::size_t workspace(const Kernel<AttentionProblem>&, const AttentionProblem& p, int) { return split_workspace(p); }
-
 void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& execution) {
   auto& gpu = static_cast<CudaExecution&>(execution);
-  const NamedTile* named = tile_for(p);
+  const NamedDecodeTile* named = tile_for(p);
   const SplitParams split = split_params(p, named->tile.rows, gpu);
   const std::int64_t blocks = split_blocks(p, named->tile.rows);
   if (blocks > 0) {
@@ -137,18 +118,11 @@ void run(const Kernel<AttentionProblem>&, const AttentionProblem& p, Execution& 
   gpu.launch(kOp, kernel_name(p.out.dtype, "combine").c_str(), launch, split);
 }
 
-std::int64_t splits(const Kernel<AttentionProblem>&, const AttentionProblem& p) { return num_splits(p); }
-
 }  // namespace
 
 void register_attention_decode_kernels() {
-  Kernel<AttentionProblem> kernel;
-  kernel.info = sm90a_kernel("attention_decode", "attention", kSplitDTypes | mask_of(DType::kFloat8E4M3), "4-256");
-  kernel.reject = reject;
-  kernel.workspace = workspace;
-  kernel.run = run;
-  kernel.splits = splits;
-  register_kernel(std::move(kernel));
+  register_kernel(
+      split_kernel<AttentionProblem>(sm90a_kernel("attention_decode", "attention", kSplitDTypes | mask_of(DType::kFloat8E4M3), "4-256"), reject, run));
 }
 
 }  // namespace attn::cuda

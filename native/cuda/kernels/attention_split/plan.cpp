@@ -12,6 +12,11 @@ namespace {
 constexpr std::int64_t kChunkElements = 8;  // 16 bytes
 constexpr std::size_t kAlignment = 256;
 
+/// With more rows prefill's larger tiles read keys less often,
+constexpr std::int64_t kMaxRows = 64;
+/// unless the rows are heads of this few queries: then the keys must be split to fill the device.
+constexpr std::int64_t kFewQueries = 4;
+
 bool is_aligned(const HeadRows& rows) {
   const auto whole = [](std::int64_t elements) { return elements % kChunkElements == 0; };
   return reinterpret_cast<std::uintptr_t>(rows.data) % 16 == 0 && whole(rows.sequence_stride) && whole(rows.row_stride) && whole(rows.head_stride) &&
@@ -19,8 +24,6 @@ bool is_aligned(const HeadRows& rows) {
 }
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-std::int64_t max_rows(const AttentionProblem& p) { return p.qo_len * p.group_size; }
 
 /// Rows of partial results.
 std::int64_t state_rows(const AttentionProblem& p) { return p.batch * p.num_kv_heads * num_splits(p) * max_rows(p); }
@@ -35,6 +38,17 @@ std::size_t states_workspace(const AttentionProblem& p, std::int64_t rows) {
 }
 
 }  // namespace
+
+std::int64_t max_rows(const AttentionProblem& p) { return p.qo_len * p.group_size; }
+
+std::optional<std::string> split_shape_missing(const AttentionProblem& p) {
+  if (p.num_parts != 1 || p.v_in_k) return "takes queries and keys of one part";
+  if (max_rows(p) > kMaxRows && p.qo_len > kFewQueries) {
+    return "takes up to " + std::to_string(kMaxRows) + " query rows per kv head, or " + std::to_string(kFewQueries) + " queries, received " +
+           std::to_string(max_rows(p)) + " rows";
+  }
+  return std::nullopt;
+}
 
 std::optional<std::string> split_inputs_missing(const AttentionProblem& p) {
   if (p.q[0].dtype != p.k[0].dtype || (mask_of(p.q[0].dtype) & kSplitDTypes) == 0) {

@@ -6,27 +6,23 @@
 #include "cuda/kernels/attention_split/plan.h"
 #include "cuda/kernels/mla_decode/latent_launch.h"
 #include "cuda/kernels/register_kernels.h"
+#include "cuda/kernels/rows.h"
 
 namespace attn::cuda {
 namespace {
 
 constexpr const char* kOp = "mla_decode";
 
-struct NamedTile {
-  const char* name;
-  SplitTile tile;
-};
-#define ATTN_NAMED(name, ...) {#name, SplitTile{__VA_ARGS__}},
-constexpr NamedTile kTiles[] = {ATTN_MLA_DECODE_TILES(ATTN_NAMED)};  // from most rows to fewest
-#undef ATTN_NAMED
-constexpr const NamedTile& kSmallest = kTiles[std::size(kTiles) - 1];
+using NamedSplitTile = NamedTile<SplitTile>;
+constexpr NamedSplitTile kTiles[] = {ATTN_MLA_DECODE_TILES(ATTN_NAMED_TILE)};  // from most rows to fewest
+constexpr const NamedSplitTile& kSmallest = kTiles[std::size(kTiles) - 1];
 
 /// The tile with the fewest rows that holds all, else the one with the most rows that the device's shared memory allows.
-const NamedTile& tile_for(const AttentionProblem& p, int shared_bytes) {
-  const NamedTile* best = &kSmallest;
-  for (const NamedTile& named : kTiles) {
+const NamedSplitTile& tile_for(const AttentionProblem& p, int shared_bytes) {
+  const NamedSplitTile* best = &kSmallest;
+  for (const NamedSplitTile& named : kTiles) {
     if (named.tile.shared_bytes() > shared_bytes) continue;
-    if (best == &kSmallest || named.tile.rows() >= p.qo_len * p.group_size) best = &named;
+    if (best == &kSmallest || named.tile.rows() >= max_rows(p)) best = &named;
   }
   return *best;
 }
@@ -41,27 +37,17 @@ std::optional<std::string> reject(const Kernel<MlaDecodeProblem>&, const MlaDeco
   return std::nullopt;
 }
 
-std::size_t workspace(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p, int) { return split_workspace(p); }
-
 void run(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p, Execution& execution) {
   auto& gpu = static_cast<CudaExecution&>(execution);
-  const NamedTile& named = tile_for(p, gpu.device().max_shared_per_block);
+  const NamedSplitTile& named = tile_for(p, gpu.device().max_shared_per_block);
   run_split(p, kOp, named.name, named.tile, gpu);
 }
-
-std::int64_t splits(const Kernel<MlaDecodeProblem>&, const MlaDecodeProblem& p) { return num_splits(p); }
 
 }  // namespace
 
 void register_mla_decode_kernels() {
   register_kernel(latent_kernel());
-  Kernel<MlaDecodeProblem> kernel;
-  kernel.info = {"mla_decode_sm80", "mlaDecode", DeviceType::kCuda, "sm80", kSplitDTypes, "8-512", ""};
-  kernel.reject = reject;
-  kernel.workspace = workspace;
-  kernel.run = run;
-  kernel.splits = splits;
-  register_kernel(std::move(kernel));
+  register_kernel(split_kernel<MlaDecodeProblem>(sm80_kernel("mla_decode", "mlaDecode", kSplitDTypes, "8-512"), reject, run));
 }
 
 }  // namespace attn::cuda
