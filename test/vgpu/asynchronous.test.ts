@@ -179,7 +179,7 @@ suite('asynchronous kernels', () => {
     }
   })
 
-  test.each(['copies', 'mbarriers', 'tensor_maps'].flatMap((program) => ['0', '1', '2'].map((seed) => [program, seed])))(
+  test.each(['copies', 'bulk_copies', 'mbarriers', 'tensor_maps'].flatMap((program) => ['0', '1', '2'].map((seed) => [program, seed])))(
     'tests/%s.cpp agrees with its model, seed %s', (program, seed) => {
       const { status, output } = runProgram(program, [], { VGPU_CC: '90', VGPU_SEED: seed })
       // Behind it what the driver says of maps that it refuses.

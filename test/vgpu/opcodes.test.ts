@@ -15,7 +15,7 @@ const written = ['scalar', 'instructions', 'movement']
 /** Others put their instructions together as they run: what they ran. */
 function ran(): string {
   const file = join(mkdtempSync(join(tmpdir(), 'vgpu-')), 'all.ptx')
-  for (const name of ['copies', 'mbarriers', 'wgmma']) {
+  for (const name of ['copies', 'bulk_copies', 'mbarriers', 'wgmma']) {
     const done = spawnSync(join(root, 'build', 'vgpu', name), { encoding: 'utf8', env: { ...process.env, VGPU_CC: '90', VGPU_TEST_PTX: file } })
     if (done.status !== 0) throw new Error(done.stdout + done.stderr)
   }

@@ -1,17 +1,10 @@
 // Every scalar instruction against a model in plain C++: a module of one small kernel per case, seeded operands and edge values.
-#include <bit>
-#include <cmath>
-#include <cstdint>
 #include <functional>
 
+#include "scalar_models.h"
 #include "support.h"
 
 namespace {
-
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-using i32 = std::int32_t;
-using i64 = std::int64_t;
 
 constexpr unsigned kThreads = 96;
 
@@ -21,51 +14,6 @@ struct Case {
   bool floats = false;   // operands are ordinary floats (low word) or doubles rather than arbitrary bits
   double tolerance = 0;  // relative, for the .approx forms
 };
-
-float f(u64 v) { return std::bit_cast<float>(static_cast<u32>(v)); }
-double d(u64 v) { return std::bit_cast<double>(v); }
-u64 bits(float v) { return std::bit_cast<u32>(v); }
-u64 bits(double v) { return std::bit_cast<u64>(v); }
-i32 s(u64 v) { return static_cast<i32>(static_cast<u32>(v)); }
-u32 w(u64 v) { return static_cast<u32>(v); }
-i64 q(u64 v) { return static_cast<i64>(v); }
-/// A code of an 8-bit float of `mantissa` bits and the bias; infinities and NaNs are for the caller.
-double value8(u32 code, int mantissa, int bias) {
-  const int exponent = static_cast<int>(code >> mantissa & ((128u >> mantissa) - 1)), fraction = static_cast<int>(code & ((1u << mantissa) - 1));
-  const double magnitude = exponent == 0 ? std::ldexp(fraction, 1 - bias - mantissa) : std::ldexp((1 << mantissa) + fraction, exponent - bias - mantissa);
-  return (code & 128) != 0 ? -magnitude : magnitude;
-}
-/// The code nearest to v of those up to `most`, the even one of two.
-u64 nearest8(double v, int mantissa, int bias, u32 most) {
-  if (std::isnan(v)) return 127;
-  const double magnitude = std::min(std::fabs(v), value8(most, mantissa, bias));
-  u32 best = 0;
-  for (u32 code = 1; code <= most; code++) {
-    const double far = std::fabs(magnitude - value8(best, mantissa, bias)), near = std::fabs(magnitude - value8(code, mantissa, bias));
-    if (near < far || (near == far && code % 2 == 0)) best = code;
-  }
-  return best | (std::signbit(v) ? 128 : 0);
-}
-double half(u64 v) {
-  const int e = static_cast<int>(v >> 10 & 31);
-  const double m = static_cast<double>(v & 1023);
-  const double magnitude = e == 31 ? (m != 0 ? NAN : INFINITY) : e == 0 ? std::ldexp(m, -24) : std::ldexp(1024 + m, e - 25);
-  return (v & 0x8000) != 0 ? -magnitude : magnitude;
-}
-u64 e4m3(double v) { return nearest8(v, 3, 7, 126); }
-u64 e5m2(double v) { return nearest8(v, 2, 15, 123); }
-/// The f16 of a code: 8-bit floats are f16s exactly. Every NaN becomes the canonical one.
-u64 half_of(u32 code, int mantissa, int bias) {
-  const u32 rest = code & 127;
-  if (mantissa == 3 ? rest == 127 : rest > 124) return 0x7fff;
-  if (mantissa == 2) return u64{code} << 8;
-  const double v = value8(rest, mantissa, bias);
-  u64 bits = 0;
-  while (half(bits) != v) bits += 0x20;
-  return bits | (code & 128) << 8;
-}
-
-u64 as(i32 v) { return static_cast<u32>(v); }
 
 std::vector<Case> cases() {
   std::vector<Case> all = {

@@ -211,6 +211,9 @@ u8* access(Warp& w, const Instruction& i, int lane, Space space, u64 address, u3
 void count_global(Warp& w, const u64* addresses, u32 lanes, u32 bytes, bool store);
 void count_shared(Warp& w, const u64* addresses, u32 lanes, u32 bytes);
 
+/// A global access by `lane`, checked. `bulk`: of a bulk copy, of any size and alignment, and of bytes that may be uninitialised.
+u8* global_access(Warp& w, const Instruction& i, int lane, u64 address, u32 bytes, bool store, bool atomic, bool bulk);
+
 /// A shared access by `lane`, checked; the caller copies the bytes itself.
 u8* shared_read(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
 u8* shared_write(Warp& w, const Instruction& i, int lane, u32 address, u32 bytes);
