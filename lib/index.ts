@@ -16,7 +16,8 @@ export { ArgumentError, AttentionError, DeviceError, FileError, ResourceError, U
 export type { ErrorCode } from './errors'
 
 export { Tensor } from './tensor/tensor'
-export type { FloatTensor, IndexTensor, TensorOptions } from './tensor/tensor'
+export type { FloatTensor, IndexTensor } from './tensor/tensor'
+export type { TensorOptions } from './tensor/tensor-arguments'
 export type { ComputeDType, DType, DTypeMap, FloatDType } from './tensor/dtype'
 export type { Shape } from './tensor/shape'
 

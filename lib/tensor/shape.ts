@@ -82,3 +82,18 @@ export function reshapedStrides(shape: Shape, strides: readonly number[], target
   }
   return Object.freeze(result)
 }
+
+/** The shape that `size` elements are given, with the axis of -1 worked out. */
+export function inferAxis(shape: unknown, size: number, dtype: DType): Shape {
+  if (!Array.isArray(shape)) fail('shape', 'an array of axis lengths', shape)
+  const axes = shape as unknown[]
+  const free = axes.indexOf(-1)
+  if (free < 0) {
+    const checked = checkShape('shape', axes, dtype)
+    if (sizeOf(checked) !== size) throw new ArgumentError('shape', `${size} elements`, shapeText(checked), 'SHAPE_MISMATCH')
+    return checked
+  }
+  const rest = sizeOf(checkShape('shape', axes.with(free, 1), dtype))
+  if (rest === 0 || size % rest !== 0) throw new ArgumentError('shape', `a shape for ${size} elements`, shapeText(axes as number[]), 'SHAPE_MISMATCH')
+  return checkShape('shape', axes.with(free, size / rest), dtype)
+}

@@ -1,17 +1,11 @@
 import { markAsUntransferable } from 'node:worker_threads'
-import { checkInteger, checkOptions, fail } from '../check'
+import { checkInteger, fail } from '../check'
 import { checkDevice, throwFailure, type DeviceId } from '../devices'
 import { ArgumentError } from '../errors'
 import { invoke, native, whenRun, type TensorHandle } from '../native'
-import { bytesPerElement, checkDType, dtypeCode, hostArray, hostArrayName, isHostArray, type DType, type DTypeMap, type FloatDType } from './dtype'
-import { checkShape, packedStrides, reshapedStrides, shapeText, sizeOf, type Shape } from './shape'
-
-export interface TensorOptions<D extends DType> {
-  /** Default 'float32'. */
-  dtype?: D
-  /** Default 'cpu'. */
-  device?: DeviceId
-}
+import { bytesPerElement, checkDType, dtypeCode, hostArray, type DType, type DTypeMap, type FloatDType } from './dtype'
+import { checkShape, inferAxis, packedStrides, reshapedStrides, shapeText, sizeOf, type Shape } from './shape'
+import { checkBits, hostNumbers, tensorOptions, type TensorOptions } from './tensor-arguments'
 
 interface Facts<D extends DType> {
   readonly handle: TensorHandle
@@ -296,47 +290,4 @@ export function handleOf(argument: string, value: unknown): TensorHandle {
 
 export function optionalHandleOf(argument: string, value: unknown): TensorHandle | null {
   return value === undefined ? null : handleOf(argument, value)
-}
-
-// ── arguments of the constructors ────────────────────────────────────────────────────────────────────────────────
-
-function tensorOptions<D extends DType>(options: (TensorOptions<D> & { seed?: number }) | undefined, more: readonly 'seed'[] = []) {
-  const { dtype = 'float32' as D, device = 'cpu', seed } = checkOptions('options', options, ['dtype', 'device', ...more])
-  checkDType('options.dtype', dtype)
-  return { dtype, device: checkDevice('options.device', device), seed }
-}
-
-function checkBits<D extends DType>(bits: unknown, size: number, dtype: D): asserts bits is DTypeMap[D] {
-  if (!isHostArray(dtype, bits)) fail('bits', `a ${hostArrayName(dtype)}`, bits)
-  if (bits.length !== size) throw new ArgumentError('bits', `${size} elements`, `${bits.length}`, 'SHAPE_MISMATCH')
-}
-
-/** float64 unless the data is float32 or int32 already: so that each number is rounded once, on the way to the dtype. */
-function hostNumbers(data: unknown, size: number, dtype: DType): Float64Array | Float32Array | Int32Array {
-  const list = data as ArrayLike<unknown> | null | undefined
-  if (typeof list !== 'object' || list === null || !Number.isInteger(list.length) || list.length < 0) fail('data', 'an array of numbers', data)
-  if (list.length !== size) throw new ArgumentError('data', `${size} numbers`, `${list.length}`, 'SHAPE_MISMATCH')
-  if (isHostArray('float32', data) && dtype !== 'int32') return data
-  if (isHostArray('int32', data)) return data
-  const numbers = new Float64Array(size)
-  for (let i = 0; i < size; ++i) {
-    const value = list[i]
-    if (typeof value !== 'number') fail(`data[${i}]`, 'a number', value)
-    numbers[i] = dtype === 'int32' ? checkInteger(`data[${i}]`, value, -0x80000000, 0x7fffffff) : value
-  }
-  return numbers
-}
-
-function inferAxis(shape: unknown, size: number, dtype: DType): Shape {
-  if (!Array.isArray(shape)) fail('shape', 'an array of axis lengths', shape)
-  const axes = shape as unknown[]
-  const free = axes.indexOf(-1)
-  if (free < 0) {
-    const checked = checkShape('shape', axes, dtype)
-    if (sizeOf(checked) !== size) throw new ArgumentError('shape', `${size} elements`, shapeText(checked), 'SHAPE_MISMATCH')
-    return checked
-  }
-  const rest = sizeOf(checkShape('shape', axes.with(free, 1), dtype))
-  if (rest === 0 || size % rest !== 0) throw new ArgumentError('shape', `a shape for ${size} elements`, shapeText(axes as number[]), 'SHAPE_MISMATCH')
-  return checkShape('shape', axes.with(free, size / rest), dtype)
 }
