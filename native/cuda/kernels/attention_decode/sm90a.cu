@@ -22,13 +22,7 @@ ATTN_DECODE_TILES_8(ATTN_DECODE_8)
 #undef ATTN_DECODE_8
 #undef ATTN_DECODE_OF
 
-#define ATTN_COMBINE(type, dtype)                                                                                                           \
-  extern "C" __global__ void __launch_bounds__(kCombineThreads) attention_decode_##dtype##_combine(const __grid_constant__ SplitParams p) { \
-    wait_for_previous_kernel();                                                                                                             \
-    combine_splits<type>(p);                                                                                                                \
-  }
-ATTN_COMBINE(__half, f16)
-ATTN_COMBINE(__nv_bfloat16, bf16)
-#undef ATTN_COMBINE
+ATTN_COMBINE(attention_decode_f16_combine, __half, wait_for_previous_kernel())
+ATTN_COMBINE(attention_decode_bf16_combine, __nv_bfloat16, wait_for_previous_kernel())
 
 }  // namespace attn::cuda

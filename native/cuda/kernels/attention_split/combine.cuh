@@ -72,4 +72,11 @@ __device__ void combine_splits(const SplitParams& params) {
   }
 }
 
+/// The kernel `name` for outputs of type T, and what it does first.
+#define ATTN_COMBINE(name, T, ...)                                                                                 \
+  extern "C" __global__ void __launch_bounds__(kCombineThreads) name(const __grid_constant__ SplitParams params) { \
+    __VA_ARGS__;                                                                                                   \
+    combine_splits<T>(params);                                                                                     \
+  }
+
 }  // namespace attn::cuda

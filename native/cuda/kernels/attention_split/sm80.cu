@@ -15,9 +15,7 @@ ATTN_ATTENTION_SPLIT_TILES(ATTN_SPLIT)
 #undef ATTN_SPLIT
 #undef ATTN_SPLIT_OF
 
-extern "C" __global__ void __launch_bounds__(kCombineThreads) attention_split_f16_combine(const __grid_constant__ SplitParams p) { combine_splits<__half>(p); }
-extern "C" __global__ void __launch_bounds__(kCombineThreads) attention_split_bf16_combine(const __grid_constant__ SplitParams p) {
-  combine_splits<__nv_bfloat16>(p);
-}
+ATTN_COMBINE(attention_split_f16_combine, __half)
+ATTN_COMBINE(attention_split_bf16_combine, __nv_bfloat16)
 
 }  // namespace attn::cuda

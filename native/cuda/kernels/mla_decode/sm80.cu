@@ -15,9 +15,7 @@ ATTN_MLA_DECODE_TILES(ATTN_SPLIT)
 #undef ATTN_SPLIT
 #undef ATTN_SPLIT_OF
 
-extern "C" __global__ void __launch_bounds__(kCombineThreads) mla_decode_f16_combine(const __grid_constant__ SplitParams p) { combine_splits<__half>(p); }
-extern "C" __global__ void __launch_bounds__(kCombineThreads) mla_decode_bf16_combine(const __grid_constant__ SplitParams p) {
-  combine_splits<__nv_bfloat16>(p);
-}
+ATTN_COMBINE(mla_decode_f16_combine, __half)
+ATTN_COMBINE(mla_decode_bf16_combine, __nv_bfloat16)
 
 }  // namespace attn::cuda

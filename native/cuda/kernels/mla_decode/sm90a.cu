@@ -49,13 +49,7 @@ ATTN_LATENT(bf16, __nv_bfloat16, LatentProducer<__nv_bfloat16>)
 ATTN_LATENT(e4m3, __nv_bfloat16, LatentDequantiser)
 #undef ATTN_LATENT
 
-#define ATTN_LATENT_COMBINE(name, type)                                                                                                             \
-  extern "C" __global__ void __launch_bounds__(kCombineThreads) mla_decode_##name##_sm90a_combine(const __grid_constant__ SplitParams p) { \
-    wait_for_previous_kernel();                                                                                                                           \
-    combine_splits<type>(p);                                                                                                                          \
-  }
-ATTN_LATENT_COMBINE(f16, __half)
-ATTN_LATENT_COMBINE(bf16, __nv_bfloat16)
-#undef ATTN_LATENT_COMBINE
+ATTN_COMBINE(mla_decode_f16_sm90a_combine, __half, wait_for_previous_kernel())
+ATTN_COMBINE(mla_decode_bf16_sm90a_combine, __nv_bfloat16, wait_for_previous_kernel())
 
 }  // namespace attn::cuda
