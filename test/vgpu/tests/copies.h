@@ -133,8 +133,6 @@ inline std::string storing(const Tensor& t, const std::string& store) {
          store + "\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group.read 0;\ncp.async.bulk.wait_group 0;\nEND:\nret;\n}\n";
 }
 
-inline int failures = 0;
-
 inline void compare(const std::string& what, const Bytes& got, const Bytes& expected) {
   for (std::size_t n = 0; n < expected.size(); n++) {
     if (got[n] == expected[n]) continue;
@@ -157,17 +155,4 @@ inline void run(Gpu& gpu, const std::string& ptx, CUtensorMap& map, CUdeviceptr 
   CHECK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(shared)));
   CHECK(cuLaunchKernel(f, blocks, 1, 1, 128, 1, 1, shared, nullptr, arguments, nullptr));
   CHECK(cuCtxSynchronize());
-}
-
-/// The main function of a program.
-inline int run_checks(void (*checks)(Gpu&)) {
-  try {
-    Gpu gpu;
-    checks(gpu);
-    std::printf("%d failures\n", failures);
-    return failures == 0 ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
 }

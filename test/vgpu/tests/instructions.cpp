@@ -14,7 +14,6 @@ using u64 = std::uint64_t;
 using i32 = std::int32_t;
 using i64 = std::int64_t;
 
-int failures = 0;
 Random numbers(7);
 
 void expect(const std::string& name, int lane, u64 got, u64 wanted) {
@@ -178,15 +177,9 @@ void matrices(Gpu& gpu, bool f16) {
 }  // namespace
 
 int main() {
-  try {
-    Gpu gpu;
+  return run_checks([](Gpu& gpu) {
     integers(gpu);
     floats(gpu);
     for (bool f16 : {false, true}) matrices(gpu, f16);
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
-  std::printf("%d failures\n", failures);
-  return failures == 0 ? 0 : 1;
+  });
 }

@@ -7,8 +7,6 @@
 
 namespace {
 
-int failures = 0;
-
 std::string module_of(const std::string& body, const std::string& attributes = "") {
   return ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 out)" + attributes +
          "\n{\n.reg .pred %p;\n.reg .b32 %bar, %w<8>;\n.reg .b64 %out, %generic, %state, %x;\n.shared .align 8 .b8 bar[16];\n.shared .align 4 .b8 box[256];\n"
@@ -202,14 +200,8 @@ void order(Gpu& gpu) {
 }  // namespace
 
 int main() {
-  try {
-    Gpu gpu;
+  return run_checks([](Gpu& gpu) {
     random_programs(gpu);
     order(gpu);
-    std::printf("%d failures\n", failures);
-    return failures == 0 ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
+  });
 }

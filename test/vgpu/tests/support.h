@@ -94,3 +94,19 @@ inline bool same(const std::vector<float>& got, const std::vector<float>& expect
   }
   return true;
 }
+
+/// What a program has found wrong.
+inline int failures = 0;
+
+/// The main function of a program.
+inline int run_checks(void (*checks)(Gpu&)) {
+  try {
+    Gpu gpu;
+    checks(gpu);
+    std::printf("%d failures\n", failures);
+    return failures == 0 ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 2;
+  }
+}

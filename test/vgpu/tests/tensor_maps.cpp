@@ -5,8 +5,6 @@
 
 namespace {
 
-int failures = 0;
-
 void expect(CUresult got, CUresult expected, const std::string& what) {
   if (got == expected) return;
   std::printf("%s: %d, expected %d\n", what.c_str(), got, expected);
@@ -102,14 +100,8 @@ void launches(Gpu& gpu) {
 }  // namespace
 
 int main() {
-  try {
-    Gpu gpu;
+  return run_checks([](Gpu& gpu) {
     encodes(gpu);
     launches(gpu);
-    std::printf("%d failures\n", failures);
-    return failures == 0 ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
+  });
 }

@@ -243,15 +243,8 @@ std::vector<Case> cases() {
 }  // namespace
 
 int main() {
-  int failures = 0;
-  try {
-    Gpu gpu;
+  return run_checks([](Gpu& gpu) {
     unsigned seed = 0;
     for (const Case& c : cases()) failures += !run(gpu, c, ++seed);
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    failures++;
-  }
-  std::printf("%d failures\n", failures);
-  return failures == 0 ? 0 : 1;
+  });
 }
