@@ -1,3 +1,5 @@
+import type { MlaConfig } from '../modules/config'
+
 /** What a published attention layer is made of, with the names of its checkpoint's configuration. */
 export interface GroupedShape {
   readonly kind: 'grouped'
@@ -6,15 +8,9 @@ export interface GroupedShape {
   readonly numKvHeads: number
   readonly headDim: number
 }
-export interface LatentShape {
+export interface LatentShape
+  extends Pick<MlaConfig, 'hiddenSize' | 'numHeads' | 'qLoraRank' | 'kvLoraRank' | 'qkNopeHeadDim' | 'qkRopeHeadDim' | 'vHeadDim'> {
   readonly kind: 'latent'
-  readonly hiddenSize: number
-  readonly numHeads: number
-  readonly qLoraRank: number | null
-  readonly kvLoraRank: number
-  readonly qkNopeHeadDim: number
-  readonly qkRopeHeadDim: number
-  readonly vHeadDim: number
 }
 export type LayerShape = GroupedShape | LatentShape
 
