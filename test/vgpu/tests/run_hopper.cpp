@@ -1,8 +1,6 @@
 // run_hopper PTX KERNEL [nomap]: runs one kernel of kernels/hopper.cu and compares with plain loops; with nomap its tensor map was never encoded.
 // Exit status 0: right, 1: wrong numbers, 2: an error of the driver.
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "support.h"
 
@@ -93,24 +91,13 @@ bool total(Gpu& gpu, CUfunction f) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 3) return 3;
-  try {
-    std::ifstream file(arguments[1]);
-    std::stringstream ptx;
-    ptx << file.rdbuf();
-    const std::string name = arguments[2];
-    without_map = count > 3 && std::strcmp(arguments[3], "nomap") == 0;
-    Gpu gpu;
-    CUfunction f = gpu.load(ptx.str(), name.c_str());
-    const bool right = name == "ring"      ? sums(gpu, f, 96, 32, 1)
-                       : name == "pair"    ? sums(gpu, f, 32, 16, 2)
-                       : name == "scatter" ? scatter(gpu, f)
-                       : name == "gather"  ? gather(gpu, f)
-                       : name == "relay"   ? relay(gpu, f)
-                                           : total(gpu, f);
-    return right ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
+  without_map = count > 3 && std::strcmp(arguments[3], "nomap") == 0;
+  return run_kernel(count, arguments, [](Gpu& gpu, const std::string& name, CUfunction f) {
+    return name == "ring"      ? sums(gpu, f, 96, 32, 1)
+           : name == "pair"    ? sums(gpu, f, 32, 16, 2)
+           : name == "scatter" ? scatter(gpu, f)
+           : name == "gather"  ? gather(gpu, f)
+           : name == "relay"   ? relay(gpu, f)
+                               : total(gpu, f);
+  });
 }

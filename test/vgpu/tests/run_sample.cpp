@@ -1,6 +1,4 @@
 // run_sample PTX KERNEL: runs one kernel of kernels/samples.cu and compares with plain loops. Exit status 0: right, 1: wrong numbers, 2: an error of the driver.
-#include <fstream>
-#include <sstream>
 
 #include "support.h"
 
@@ -49,21 +47,7 @@ bool last_block(Gpu& gpu, CUfunction f) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 3) return 3;
-  try {
-    std::ifstream file(arguments[1]);
-    std::stringstream ptx;
-    ptx << file.rdbuf();
-    const std::string name = arguments[2];
-    Gpu gpu;
-    CUfunction f = gpu.load(ptx.str(), name.c_str());
-    const bool right = name == "matmul"         ? matmul(gpu, f)
-                       : name == "block_sum"    ? block_sum(gpu, f)
-                       : name == "warp_reverse" ? warp_reverse(gpu, f)
-                                                : last_block(gpu, f);
-    return right ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
+  return run_kernel(count, arguments, [](Gpu& gpu, const std::string& name, CUfunction f) {
+    return name == "matmul" ? matmul(gpu, f) : name == "block_sum" ? block_sum(gpu, f) : name == "warp_reverse" ? warp_reverse(gpu, f) : last_block(gpu, f);
+  });
 }

@@ -1,6 +1,4 @@
 // run_wgmma PTX KERNEL: runs one kernel of kernels/wgmma.cu and compares with plain loops. Exit status 0: right, 1: wrong numbers, 2: an error of the driver.
-#include <fstream>
-#include <sstream>
 
 #include "support.h"
 
@@ -20,8 +18,8 @@ CUtensorMap map_of(Gpu& gpu, const std::vector<float>& values, bool halves = fal
   const cuuint64_t dims[] = {64, values.size() / 64}, strides[] = {128};
   const cuuint32_t box[] = {halves ? 32u : 64u, 64}, steps[] = {1, 1};
   CHECK(cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, reinterpret_cast<void*>(gpu.upload(narrow)), dims, strides, box, steps,
-                               CU_TENSOR_MAP_INTERLEAVE_NONE, halves ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+                               CU_TENSOR_MAP_INTERLEAVE_NONE, halves ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B,
+                               CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
   return map;
 }
 
@@ -73,18 +71,7 @@ bool restage(Gpu& gpu, CUfunction f) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 3) return 3;
-  try {
-    std::ifstream file(arguments[1]);
-    std::stringstream ptx;
-    ptx << file.rdbuf();
-    const std::string name = arguments[2];
-    Gpu gpu;
-    CUfunction f = gpu.load(ptx.str(), name.c_str());
-    const bool right = name == "chain" ? chain(gpu, f) : name == "narrow" ? narrow(gpu, f) : restage(gpu, f);
-    return right ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 2;
-  }
+  return run_kernel(count, arguments, [](Gpu& gpu, const std::string& name, CUfunction f) {
+    return name == "chain" ? chain(gpu, f) : name == "narrow" ? narrow(gpu, f) : restage(gpu, f);
+  });
 }

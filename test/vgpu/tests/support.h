@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -105,6 +107,21 @@ inline int run_checks(void (*checks)(Gpu&)) {
     checks(gpu);
     std::printf("%d failures\n", failures);
     return failures == 0 ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 2;
+  }
+}
+
+/// The main function of a program that runs one kernel of a file of PTX: file, kernel, more. `right` launches it and says whether it computed what it should.
+inline int run_kernel(int count, char** arguments, bool (*right)(Gpu& gpu, const std::string& name, CUfunction f)) {
+  if (count < 3) return 3;
+  try {
+    std::ifstream file(arguments[1]);
+    std::stringstream ptx;
+    ptx << file.rdbuf();
+    Gpu gpu;
+    return right(gpu, arguments[2], gpu.load(ptx.str(), arguments[2])) ? 0 : 1;
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());
     return 2;
