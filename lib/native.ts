@@ -121,6 +121,11 @@ export interface Addon {
   ): NativeAttentionResult
   mergeStates(outs: readonly TensorHandle[], lses: readonly TensorHandle[]): readonly [out: TensorHandle, lse: TensorHandle]
 
+  /** null where codes and scales were given. */
+  quantizeFloat8(
+    x: TensorHandle, groupSize: number, indptr: Int32Array | null, codes: TensorHandle | null, scales: TensorHandle | null,
+  ): readonly [codes: TensorHandle, scales: TensorHandle] | null
+
   /** pagedAppend of src after rope. */
   ropeAppend(
     src: TensorHandle, pages: TensorHandle, slots: Int32Array, scales: TensorHandle | null, positions: TensorHandle | null,
@@ -223,8 +228,8 @@ interface NativeError {
 
 /** Arguments of the addon that callers give as options: errors name them as callers do. */
 const givenAsOptions = new Set([
-  'alibiSlopes', 'bias', 'dim', 'dtype', 'keyScales', 'kvIndptr', 'kvLens', 'lens', 'out', 'positions', 'qoIndptr', 'queryScales', 'sinks',
-  'softmaxScale', 'valueScales',
+  'alibiSlopes', 'bias', 'dim', 'dtype', 'groupSize', 'indptr', 'keyScales', 'kvIndptr', 'kvLens', 'lens', 'out', 'out.codes', 'out.scales', 'positions',
+  'qoIndptr', 'queryScales', 'sinks', 'softmaxScale', 'valueScales',
 ])
 
 function toAttentionError(error: unknown): unknown {

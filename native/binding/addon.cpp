@@ -27,6 +27,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_linear(env, exports);
   export_paged_kv(env, exports);
   export_latent_rows(env, exports);
+  export_quantize_float8(env, exports);
   export_probe(env, exports);
   return exports;
 }

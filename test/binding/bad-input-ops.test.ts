@@ -1,4 +1,4 @@
-import { linear, mergeStates, rmsNorm, rope, Tensor, type DType, type Shape } from '../../lib/index'
+import { linear, mergeStates, quantizeFloat8, rmsNorm, rope, Tensor, type DType, type Shape } from '../../lib/index'
 import { argumentError, expectError, type ExpectedError } from '../support/errors'
 import { foreignTensors } from '../support/foreign'
 
@@ -53,6 +53,43 @@ describe('rmsNorm refuses', () => {
     ['an out of another shape', [x, weight, { out: zeros([8, 3]) }], mismatch('options.out', 'shape [3, 8]', '[8, 3]')],
     ['an out half over x', [memory.slice(0, 0, 24).reshape([3, 8]), weight, { out: memory.slice(0, 8, 32).reshape([3, 8]) }], overlap('x')],
     ['an out over the weight', [x, memory.slice(0, 0, 8), { out: memory.slice(0, 4, 28).reshape([3, 8]) }], overlap('weight')],
+  ])('%s', (_, args, error) => expectError(() => call(...args), error))
+})
+
+describe('quantizeFloat8 refuses', () => {
+  const call = quantizeFloat8 as unknown as Loose
+  const x = zeros([2, 3, 4, 8])
+  const packed = zeros([6, 4, 8])
+  const [codes, scales] = [zeros([2, 3, 4, 8], 'float8_e4m3'), zeros([2, 4])]
+  const rows = 'shape [batch, len, numHeads, dim] or [total, numHeads, dim]'
+  const memory = zeros([200])
+  const part = (name: 'codes' | 'scales', other: string): ExpectedError => argumentError(`options.out.${name}`, `memory that does not overlap ${other}`, 'overlapping memory')
+  it.each<Row>([
+    ['x of rank 2', [zeros([3, 8])], mismatch('x', rows, '[3, 8]')],
+    ['x of rank 5', [zeros([1, 2, 3, 4, 8])], mismatch('x', rows, '[1, 2, 3, 4, 8]')],
+    ['x in int32', [zeros([2, 3, 4, 8], 'int32')], argumentError('x', floats, 'int32')],
+    ['x in float8_e4m3', [codes], argumentError('x', floats, 'float8_e4m3')],
+    ['a group that does not divide the heads', [x, { groupSize: 3 }], argumentError('options.groupSize', 'a divisor of numHeads (4)', '3')],
+    ['a group of more than the heads', [x, { groupSize: 8 }], argumentError('options.groupSize', 'a divisor of numHeads (4)', '8')],
+    ['a group of 0', [x, { groupSize: 0 }], argumentError('options.groupSize', 'an integer of at least 1', '0')],
+    ['half a head', [x, { groupSize: 0.5 }], argumentError('options.groupSize', 'an integer of at least 1', '0.5')],
+    ['a huge group', [x, { groupSize: 2 ** 53 }], argumentError('options.groupSize', 'an integer of at least 1', '9007199254740992')],
+    ['indptr beside a batch', [x, { indptr: [0, 3] }], mismatch('x', 'shape [total, numHeads, dim]', '[2, 3, 4, 8]')],
+    ['an indptr that ends too early', [packed, { indptr: [0, 5] }], argumentError('options.indptr', 'the rows of x (6) as its last integer', '5')],
+    ['an indptr that falls', [packed, { indptr: [0, 4, 3, 6] }], argumentError('options.indptr', 'integers that never fall', '4 then 3 at index 2')],
+    ['an indptr that starts at 1', [packed, { indptr: [1, 6] }], argumentError('options.indptr', 'integers that start at 0', '1')],
+    ['an empty indptr', [packed, { indptr: [] }], argumentError('options.indptr', 'batch + 1 integers that start at 0', 'no integers')],
+    ['an indptr of fractions', [packed, { indptr: [0, 5.5, 6] }], argumentError('options.indptr[1]', 'an integer from 0 to 2147483647', '5.5')],
+    ['an indptr that is no array', [packed, { indptr: 6 }], argumentError('options.indptr', 'an array of integers', '6')],
+    ['an unknown option', [x, { groups: 2 }], argumentError('options', 'options among groupSize, indptr, out', "unknown option 'groups'")],
+    ['an out that is a tensor alone', [x, { out: codes }], argumentError('options.out', 'options among codes, scales', "unknown option 'dtype'")],
+    ['an out without scales', [x, { out: { codes } }], argumentError('options.out.scales', 'a Tensor', 'undefined')],
+    ['an out of more', [x, { out: { codes, scales, zeros: x } }], argumentError('options.out', 'options among codes, scales', "unknown option 'zeros'")],
+    ['codes of another shape', [x, { out: { codes: zeros([2, 3, 8, 4], 'float8_e4m3'), scales } }], mismatch('options.out.codes', 'shape [2, 3, 4, 8]', '[2, 3, 8, 4]')],
+    ['codes of another dtype', [x, { out: { codes: zeros([2, 3, 4, 8]), scales } }], argumentError('options.out.codes', 'dtype float8_e4m3', 'float32')],
+    ['scales of another group', [x, { groupSize: 2, out: { codes, scales } }], mismatch('options.out.scales', 'shape [2, 2]', '[2, 4]')],
+    ['scales of another dtype', [x, { out: { codes, scales: zeros([2, 4], 'bfloat16') } }], argumentError('options.out.scales', 'dtype float32', 'bfloat16')],
+    ['scales over x', [memory.slice(0, 0, 192).reshape([2, 3, 4, 8]), { out: { codes, scales: memory.slice(0, 190, 198).reshape([2, 4]) } }], part('scales', 'x')],
   ])('%s', (_, args, error) => expectError(() => call(...args), error))
 })
 
@@ -118,11 +155,13 @@ describe('foreign and disposed tensors', () => {
   const [x, weight] = [zeros([3, 8]), zeros([8, 8])]
   it.each(foreignTensors())('%s is refused by every op', (_, value, received) => {
     const foreign = (argument: string): ExpectedError => argumentError(argument, 'a Tensor', received)
-    const loose = { linear, rmsNorm, rope, mergeStates } as unknown as Readonly<Record<string, Loose>>
+    const loose = { linear, quantizeFloat8, rmsNorm, rope, mergeStates } as unknown as Readonly<Record<string, Loose>>
     expectError(() => loose.linear!(value, weight), foreign('x'))
     expectError(() => loose.linear!(x, value), foreign('weight'))
     expectError(() => loose.rmsNorm!(value, weight), foreign('x'))
     expectError(() => loose.rmsNorm!(x, value), foreign('weight'))
+    expectError(() => loose.quantizeFloat8!(value), foreign('x'))
+    expectError(() => loose.quantizeFloat8!(x, { out: { codes: value, scales: x } }), foreign('options.out.codes'))
     expectError(() => loose.rope!(value, { interleaved: true }), foreign('x'))
     expectError(() => loose.mergeStates!([{ out: value, lse: x }]), foreign('states[0].out'))
     expectError(() => loose.mergeStates!([{ out: x, lse: value }]), foreign('states[0].lse'))
@@ -136,6 +175,7 @@ describe('foreign and disposed tensors', () => {
     expectError(() => linear(gone, float), disposed('x'))
     expectError(() => linear(float, float, { bias: gone }), disposed('options.bias'))
     expectError(() => rmsNorm(float, gone), disposed('weight'))
+    expectError(() => quantizeFloat8(gone), disposed('x'))
     expectError(() => rope(gone, { interleaved: true }), disposed('x'))
     expectError(() => mergeStates([{ out: float, lse: gone }]), disposed('states[0].lse'))
   })

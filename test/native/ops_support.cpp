@@ -11,8 +11,10 @@
 #include "core/linear.h"
 #include "core/merge.h"
 #include "core/numbers.h"
+#include "core/quantize_float8.h"
 #include "core/rms_norm.h"
 #include "core/rope.h"
+#include "cpu/kernels/float8_rows.h"
 #include "cpu/kernels/linear_tile.h"
 #include "cpu/kernels/linear_tile_bf16.h"
 #include "cpu/kernels/merge_rows.h"
@@ -25,6 +27,7 @@ namespace attn::cpu::widebf16 {
 extern const LinearBf16Table kLinearBf16Table;
 }
 namespace attn::cpu::wide {
+extern const Float8Table kFloat8Table;
 extern const LinearTable kLinearTable;
 extern const RmsNormTable kRmsNormTable;
 extern const RopeTable kRopeTable;
@@ -181,6 +184,7 @@ void register_test_kernels() {
     if (cpu::processor_has("avx512bf16")) register_bf16("linear_insisted_avx512bf16", &cpu::avx512bf16::kLinearBf16Table);
 #endif
     register_wide<RmsNormProblem>("rms_norm_wide", &cpu::wide::kRmsNormTable);
+    register_wide<QuantizeFloat8Problem>("quantize_float8_wide", &cpu::wide::kFloat8Table);
     register_wide<RopeProblem>("rope_wide", &cpu::wide::kRopeTable);
     register_wide<MergeProblem>("merge_wide", &cpu::wide::kMergeTable);
     return true;

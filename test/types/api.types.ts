@@ -2,7 +2,7 @@
    type parameters are what is tested here, and so is what the compiler itself refuses */
 /** Never run: what the public types promise, checked by the compiler (types.test.ts runs it over this file). */
 import {
-  flashAttention, flashAttentionVarlen, linear, mergeStates, mlaDecode, pagedAttention, PagedKvCache, rmsNorm, rope, Tensor,
+  flashAttention, flashAttentionVarlen, linear, mergeStates, mlaDecode, pagedAttention, PagedKvCache, quantizeFloat8, rmsNorm, rope, Tensor,
   type AttentionPlan, type AttentionState, type DeviceId, type FloatTensor, type IndexTensor, type MlaKvCache, type PageBatch,
 } from '../../lib/index'
 
@@ -127,4 +127,12 @@ export function smallOps(): void {
   // @ts-expect-error weights are floats
   rmsNorm(q, index)
   linear(q, half, { bias: half, out: q })
+  const quantized = quantizeFloat8(q, { groupSize: 2, indptr: [0, 3] })
+  expectType<Tensor<'float8_e4m3'>>()(quantized.codes)
+  expectType<Tensor<'float32'>>()(quantized.scales)
+  quantizeFloat8(q, { out: quantized })
+  // @ts-expect-error codes are float8_e4m3
+  quantizeFloat8(q, { out: { codes: q, scales: quantized.scales } })
+  // @ts-expect-error integers are no numbers to quantize
+  quantizeFloat8(index)
 }

@@ -1,7 +1,7 @@
 /** Every row of the kernel registry that this machine can run, asked for by name, runs and agrees with the kernel that runs otherwise. */
 import { gatherLatents } from '../../lib/cache/mla-kv-cache'
 import {
-  devices, flashAttention, linear, mergeStates, mlaDecode, MlaKvCache, PagedKvCache, rmsNorm, rope, Tensor, type DeviceId,
+  devices, flashAttention, linear, mergeStates, mlaDecode, MlaKvCache, PagedKvCache, quantizeFloat8, rmsNorm, rope, Tensor, type DeviceId,
 } from '../../lib/index'
 import { native } from '../../lib/native'
 import { nativeRopeOptions } from '../../lib/ops/rope-config'
@@ -42,6 +42,7 @@ const cases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
     return pages.readSync()
   },
   rmsNorm: (device) => rmsNorm(random([9, 37], 1, device), random([37], 2, device)).readSync(),
+  quantizeFloat8: (device) => quantized(device, 37),
   linear: (device) => linear(random([9, 70], 1, device), random([33, 70], 2, device)).readSync(),
   copy: (device) => random([20, 30], 1, device).transpose(0, 1).cast('bfloat16').readSync(),
   randn: (device) => random([333], 1, device).readSync(),
@@ -66,6 +67,11 @@ function latentRows(device: DeviceId): Numbers {
   return gatherLatents(cache, sequence.pages, 1, 6, 'float32').readSync()
 }
 
+function quantized(device: DeviceId, dim: number): Numbers {
+  const { codes, scales } = quantizeFloat8(random([2, 9, 4, dim], 1, device), { groupSize: 2 })
+  return [...codes.readSync(), ...scales.readSync()]
+}
+
 /** Calls for rows that do not take the one of their op. */
 const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   attention_split_sm80: (device) => attention(device, 'float16'),
@@ -76,6 +82,7 @@ const rowCases: Readonly<Record<string, (device: DeviceId) => Numbers>> = {
   mla_decode_sm80: (device) => decode(device, 'float16'),
   copy_units_sm80: (device) => random([20, 30], 1, device).transpose(0, 1).contiguous().readSync(),
   copy_convert_sm80: (device) => random([20, 30], 1, device).cast('bfloat16').readSync(),
+  quantize_float8_wide_sm80: (device) => quantized(device, 40),
   rms_norm_wide_sm80: (device) => rmsNorm(random([9, 40], 1, device), random([40], 2, device)).readSync(),
   linear_cublaslt_sm80: (device) => linear(random([9, 72], 1, device).cast('bfloat16'), random([40, 72], 2, device).cast('bfloat16')).readSync(),
   linear_tile_sm80: (device) => linear(random([9, 72], 1, device).cast('bfloat16'), random([33, 72], 2, device).cast('bfloat16')).readSync(),

@@ -8,6 +8,7 @@ import { underTest } from './data'
 import { latentRowCases } from './latent-cases'
 import { mlaDecodeCases, mlaPrefillCases } from './mla-cases'
 import { pageCopyCases, pagedAppendCases, pagedGatherCases } from './paged-cases'
+import { quantizeFloat8Cases } from './quantize-cases'
 import { copyCases, linearCases, mergeCases, randnCases, rmsNormCases, ropeAppendCases, ropeCases } from './small-op-cases'
 
 export interface KernelResult {
@@ -41,6 +42,7 @@ const casesByOp: Readonly<Record<string, readonly Case[]>> = {
   pagedGather: pagedGatherCases,
   latentAppend: latentRowCases,
   latentGather: latentRowCases,
+  quantizeFloat8: quantizeFloat8Cases,
 }
 
 /** Runs every kernel that the registry has for a device by name, for each of its dtypes, one result at a time. */

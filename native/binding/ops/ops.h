@@ -16,6 +16,7 @@ void export_rms_norm(Napi::Env env, Napi::Object exports);
 void export_linear(Napi::Env env, Napi::Object exports);
 void export_paged_kv(Napi::Env env, Napi::Object exports);
 void export_latent_rows(Napi::Env env, Napi::Object exports);
+void export_quantize_float8(Napi::Env env, Napi::Object exports);
 void export_probe(Napi::Env env, Napi::Object exports);
 
 }  // namespace attn::binding

@@ -12,6 +12,7 @@ void register_op_kernels() {
   register_randn_kernels();
   register_paged_kv_kernels();
   register_latent_row_kernels();
+  register_quantize_float8_kernels();
   register_probes();
 }
 

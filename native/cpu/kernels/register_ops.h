@@ -24,6 +24,7 @@ void register_copy_kernels();
 void register_randn_kernels();
 void register_paged_kv_kernels();
 void register_latent_row_kernels();
+void register_quantize_float8_kernels();
 /// A row of linear for products of bfloat16 with the functions of one instruction set.
 struct LinearBf16Table;
 Kernel<LinearProblem> linear_bf16_kernel(const KernelInfo& info, const LinearBf16Table* table);

@@ -55,6 +55,11 @@ __device__ __forceinline__ e4m3 from_float<e4m3>(float x) {
   }
   return {static_cast<std::uint8_t>(sign | ((magnitude + 0x7ffffu + ((magnitude >> 20) & 1u) - 0x3c000000u) >> 20))};
 }
+/// Beyond ±448 ±448, unlike in a conversion; NaN stays NaN.
+__device__ __forceinline__ e4m3 saturated_e4m3(float x) {
+  constexpr float kMax = 448;
+  return from_float<e4m3>(x > kMax ? kMax : x < -kMax ? -kMax : x);
+}
 /// Toward zero, saturating; NaN gives 0.
 template <>
 __device__ __forceinline__ std::int32_t from_float<std::int32_t>(float x) {

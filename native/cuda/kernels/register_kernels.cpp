@@ -17,6 +17,7 @@ void register_all_kernels() {
   register_copy_kernels();
   register_paged_kv_kernels();
   register_latent_row_kernels();
+  register_quantize_float8_kernels();
   register_randn_kernels();
 }
 

@@ -17,6 +17,7 @@ void register_rms_norm_kernels();
 void register_rope_kernels();
 void register_copy_kernels();
 void register_paged_kv_kernels();
+void register_quantize_float8_kernels();
 void register_randn_kernels();
 
 void register_all_kernels();

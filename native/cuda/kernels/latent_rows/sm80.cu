@@ -18,13 +18,6 @@ constexpr float kLargest = 448, kSmallestScale = 0x1p-126f;
 
 __device__ std::int64_t row_of_warp() { return static_cast<std::int64_t>(blockIdx.x) * (kLatentRowThreads / 32) + threadIdx.x / 32; }
 
-/// A NaN stays NaN.
-__device__ e4m3 quantise(float x) {
-  if (x > kLargest) x = kLargest;
-  if (x < -kLargest) x = -kLargest;
-  return from_float<e4m3>(x);
-}
-
 __device__ void append(const LatentAppendParams& p) {
   const std::int64_t row = row_of_warp();
   const int lane = threadIdx.x % 32;
@@ -47,7 +40,7 @@ __device__ void append(const LatentAppendParams& p) {
     const float scale = fmaxf(warp_max(amax) / kLargest, kSmallestScale);
     Pack<e4m3, kLaneItems> out;
 #pragma unroll
-    for (int i = 0; i < kLaneItems; ++i) out.items[i] = quantise(x[i] / scale);
+    for (int i = 0; i < kLaneItems; ++i) out.items[i] = saturated_e4m3(x[i] / scale);
     store_pack(reinterpret_cast<e4m3*>(to) + first, out);
     if (lane == 0) reinterpret_cast<float*>(to + LatentRow::kScalesAt)[g] = scale;
   }

@@ -45,12 +45,6 @@ __device__ void append_convert(const AppendParams& p) {
   for_row(p, [&](std::int64_t from, std::int64_t to) { store_element(p.pages, p.page_dtype, to, load_element(p.src, p.src_dtype, from)); });
 }
 
-/// What does not fit becomes the largest number, unlike in a conversion; NaN stays NaN.
-__device__ e4m3 saturated(float x) {
-  constexpr float kMax = 448;
-  return from_float<e4m3>(x > kMax ? kMax : x < -kMax ? -kMax : x);
-}
-
 __device__ void append_quantise(const AppendParams& p) {
   const AppendRow row = append_row(p);
   if (row.page < 0) return;
@@ -58,7 +52,7 @@ __device__ void append_quantise(const AppendParams& p) {
   for (std::int64_t i = threadIdx.x; i < p.heads * p.dim; i += kPagedThreads) {
     const std::int64_t head = i / p.dim, at = i % p.dim;
     const float x = load_element(p.src, p.src_dtype, row.src + head * p.src_strides[2] + at * p.src_strides[3]);
-    pages[row.page + head * p.page_strides[2] + at * p.page_strides[3]] = saturated(p.scales ? __fdiv_rn(x, p.scales[head * p.scales_stride]) : x);
+    pages[row.page + head * p.page_strides[2] + at * p.page_strides[3]] = saturated_e4m3(p.scales ? __fdiv_rn(x, p.scales[head * p.scales_stride]) : x);
   }
 }
 
