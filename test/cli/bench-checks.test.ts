@@ -51,6 +51,7 @@ test('counts are those of the shapes', () => {
   expect(counts('mla-step', 9).bytes).toBe(4 * (weights + batch * (10 * (rank + rope) + 2 * hidden)))
   expect(counts('mla-linear', 3).flops).toBe(2 * batch * 3 * weights)
   expect(counts('linear', 3)).toEqual({ flops: 2 * batch * 3 * 1024 * 1024, bytes: 4 * (2 * batch * 3 * 1024 + 1024 * 1024) })
+  expect(counts('quantize', 3)).toEqual({ flops: 2 * batch * 3 * heads * qk, bytes: 5 * batch * 3 * heads * qk + 4 * batch * kvHeads })
   expect(counts('append', 3)).toEqual({ flops: 0, bytes: 2 * 4 * batch * 3 * kvHeads * (qk + vo) })
 })
 

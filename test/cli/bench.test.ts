@@ -23,7 +23,7 @@ test('help names ops, options and examples, without an addon', () => {
 })
 
 test.each([
-  [['fly'], "error: command-argument value 'fly' is invalid for argument 'op'. Allowed choices are prefill, decode, paged, mla-decode, mla-prefill, mla-step, mla-linear, rope, norm, linear, merge, append.\n", help],
+  [['fly'], "error: command-argument value 'fly' is invalid for argument 'op'. Allowed choices are prefill, decode, paged, mla-decode, mla-prefill, mla-step, mla-linear, rope, norm, linear, merge, append, quantize.\n", help],
   [['--rounds', '0'], "error: option '--rounds <count>' argument '0' is invalid. Expected an integer of at least 1.\n", help],
   [['--fail-below', 'most'], "error: option '--fail-below <ratio>' argument 'most' is invalid. Expected a ratio above 0, such as 0.95.\n", help],
   [['--dtype', 'int8'], "error: option '--dtype <name>' argument 'int8' is invalid. Allowed choices are float32, float16, bfloat16.\n", help],
@@ -60,7 +60,7 @@ describe('a tiny run of every op', () => {
 
   test('has every op at every length, or says why not', () => {
     const named = (op: string) => report.cases.filter((entry) => entry.op === op).length + report.notes.filter((note) => note.startsWith(`${op} `)).length
-    const ops = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append']
+    const ops = ['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append', 'quantize']
     expect(ops.map((op) => [op, named(op)])).toEqual(ops.map((op) => [op, 2]))
     expect(report.cases.length).toBeGreaterThan(10)
   })
@@ -89,7 +89,7 @@ describe('a tiny run of every op', () => {
 
   test('has measured what a call costs', () => {
     const { enqueue, read, timerIdle, timerPrefill } = report.calls
-    const ops = ['flashAttention', 'flashAttentionVarlen', 'pagedAttention', 'mlaDecode', 'mlaPrefill', 'mergeStates', 'rope', 'rmsNorm', 'linear']
+    const ops = ['flashAttention', 'flashAttentionVarlen', 'pagedAttention', 'mlaDecode', 'mlaPrefill', 'mergeStates', 'rope', 'rmsNorm', 'linear', 'quantizeFloat8']
     expect(Object.keys(enqueue)).toEqual([...ops, ...ops.map((op) => `${op} behind other work`)])
     for (const time of [...Object.values(enqueue), read]) expect(time > 0 && time < 0.1).toBe(true)
     expect(timerPrefill.tokens).toBe(2000)

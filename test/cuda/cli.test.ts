@@ -72,7 +72,9 @@ withDevice('commands with --device cuda', () => {
     expect(Object.keys(machine.peaks)).toEqual(['matmul', 'copy'])
     for (const rate of [machine.peaks.matmul, machine.peaks.copy]) expect(isRate(rate) && rate.all > 0 && rate.one === undefined).toBe(true)
     expect(notes).toEqual([])
-    expect(cases.map(({ op }) => op)).toEqual(['prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append'])
+    expect(cases.map(({ op }) => op)).toEqual([
+      'prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append', 'quantize',
+    ])
     const ours = new Set(native.kernels().filter(({ device }) => device === 'cuda').map((kernel) => kernel.name))
     for (const entry of cases) {
       expect({ op: entry.op, kernels: entry.kernels.length > 0, others: entry.kernels.filter((kernel) => !ours.has(kernel)) })

@@ -37,6 +37,9 @@ out [ 1, 3, 64 ]`,
   '07-merge-states.mts': `
 outputs agree: true
 log-sum-exps agree: true`,
+  '08-float8.mts': `
+codes float8_e4m3 [ 2, 200, 2, 64 ] scales [ 2, 2 ]
+less than a sixteenth off: true`,
 }
 
 const names = readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.mts')).sort()

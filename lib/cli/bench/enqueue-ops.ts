@@ -7,6 +7,7 @@ import { mergeStates } from '../../ops/merge-states'
 import { mlaDecode } from '../../ops/mla-decode'
 import { mlaPrefill } from '../../ops/mla-prefill'
 import { pagedAttention } from '../../ops/paged-attention'
+import { quantizeFloat8 } from '../../ops/quantize-float8'
 import { rmsNorm } from '../../ops/rms-norm'
 import { rope } from '../../ops/rope'
 import { Tensor } from '../../tensor/tensor'
@@ -43,5 +44,9 @@ export function smallCalls(tensors: CaseTensors, { device, dtype }: Pick<BenchSe
     rope: () => [rope(q, { interleaved: false })],
     rmsNorm: () => [rmsNorm(row, scale)],
     linear: () => [linear(row, weight)],
+    quantizeFloat8: () => {
+      const { codes, scales } = quantizeFloat8(q)
+      return [codes, scales]
+    },
   }
 }

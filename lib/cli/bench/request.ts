@@ -6,7 +6,7 @@ import type { PeerName } from './peers/peer'
 import { type Preset, type PresetName, presets } from '../presets'
 
 export const benchOps = [
-  'prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append',
+  'prefill', 'decode', 'paged', 'mla-decode', 'mla-prefill', 'mla-step', 'mla-linear', 'rope', 'norm', 'linear', 'merge', 'append', 'quantize',
 ] as const
 export type BenchOp = (typeof benchOps)[number]
 
@@ -82,7 +82,7 @@ export interface CaseSettings extends BenchSettings {
 const tour: Readonly<Record<BenchOp, readonly number[]>> = {
   prefill: [512, 2048], decode: [2048, 8192], paged: [2048, 8192], 'mla-decode': [2048, 8192], 'mla-prefill': [512, 1024],
   'mla-step': [2048, 8192], 'mla-linear': [1, 64],
-  rope: [512], norm: [2048], linear: [1, 512], merge: [512], append: [512],
+  rope: [512], norm: [2048], linear: [1, 512], merge: [512], append: [512], quantize: [512],
 }
 
 export function lengthsOf(op: BenchOp, { lengths }: BenchOptions): readonly number[] {

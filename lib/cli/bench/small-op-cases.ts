@@ -1,11 +1,12 @@
 import { linear } from '../../ops/linear'
 import { mergeStates } from '../../ops/merge-states'
+import { quantizeFloat8 } from '../../ops/quantize-float8'
 import { rmsNorm } from '../../ops/rms-norm'
 import { rope } from '../../ops/rope'
 import { bytesPerElement } from '../../tensor/dtype'
 import { Tensor } from '../../tensor/tensor'
 import type { Check } from '../verify/case'
-import { sumRounding, unitRoundoff } from '../verify/rounding'
+import { roundTo, sumRounding, unitRoundoff } from '../verify/rounding'
 import { type BenchCase, openCase, readPart, sampleOf } from './case'
 import type { BenchSettings } from './request'
 
@@ -89,6 +90,36 @@ export function linearCase(settings: BenchSettings, length: number): BenchCase {
           const bound = sumRounding(width) * size + 2 * unitRoundoff(dtype) * Math.abs(y)
           return { what: `element ${row}, ${column}`, actual: readPart(out, [[row, row + 1], [column, column + 1]]), expected: [y], bound }
         }))
+      }
+      return { run, check }
+    }),
+  }
+}
+
+/** Queries into float8_e4m3, with the scales of their kv heads: a comparison and a division for each element. */
+export function quantizeCase(settings: BenchSettings, length: number): BenchCase {
+  const { batch, numQoHeads, numKvHeads, headDimQk: dim, dtype, device } = settings
+  const [groupSize, elements] = [numQoHeads / numKvHeads, batch * length * numQoHeads * dim]
+  return {
+    op: 'quantize', length, flops: 2 * elements, bytes: (bytesPerElement(dtype) + 1) * elements + 4 * batch * numKvHeads,
+    open: () => openCase(settings, (tensors) => {
+      const x = tensors.normal([batch, length, numQoHeads, dim])
+      const out = {
+        codes: tensors.keep(Tensor.empty(x.shape, { dtype: 'float8_e4m3', device })), scales: tensors.keep(Tensor.empty([batch, numKvHeads], { device })),
+      }
+      const run = () => { quantizeFloat8(x, { groupSize, out }) }
+      const check = () => {
+        run()
+        const [last, heads] = [[batch - 1, batch], [numQoHeads - groupSize, numQoHeads]] as const
+        const scale = roundTo('float32', largest(readPart(x, [last, [0, length], heads])) / 448)
+        return [
+          { what: 'scale', actual: readPart(out.scales, [last, [numKvHeads - 1, numKvHeads]]), expected: [scale], bound: 0 },
+          ...sampleOf(length).map((row): Check => {
+            const part = [last, [row, row + 1], heads] as const
+            const expected = readPart(x, part).map((value) => roundTo('float8_e4m3', roundTo('float32', value / scale)))
+            return { what: `row ${row}`, actual: readPart(out.codes, part), expected, bound: 0 }
+          }),
+        ]
       }
       return { run, check }
     }),
