@@ -1,7 +1,8 @@
+import { freemem } from 'node:os'
 import { markAsUntransferable } from 'node:worker_threads'
 import { checkInteger, fail } from '../check'
 import { checkDevice, throwFailure, type DeviceId } from '../devices'
-import { ArgumentError } from '../errors'
+import { ArgumentError, ResourceError } from '../errors'
 import { invoke, native, whenRun, type TensorHandle } from '../native'
 import { bytesPerElement, checkDType, dtypeCode, hostArray, type DType, type DTypeMap, type FloatDType } from './dtype'
 import { checkShape, inferAxis, packedStrides, reshapedStrides, shapeText, sizeOf, type Shape } from './shape'
@@ -89,6 +90,29 @@ export class Tensor<D extends DType = DType> implements Disposable {
     markAsUntransferable(buffer)
     const handle = invoke(() => native.tensorWrap(dtypeCode(dtype), axes, bits))
     return construct({ handle, dtype, shape: axes, device: 'cpu', wrapped: bits })
+  }
+
+  /**
+   * A host array of undefined contents, for `wrap`: an op writes its results there (`out`), which takes neither the time to clear the array nor that
+   * to copy them. What the memory held before is seen until then.
+   *
+   * @example
+   * ```ts
+   * const bits = Tensor.emptyBits(q.shape, 'float32')
+   * using out = Tensor.wrap(bits, q.shape, 'float32')
+   * flashAttention(q, k, v, { out })
+   * await devices.synchronize()       // bits hold the result
+   * ```
+   */
+  static emptyBits<D extends DType>(shape: Shape, dtype: D): DTypeMap[D] {
+    checkDType('dtype', dtype)
+    const size = sizeOf(checkShape('shape', shape, dtype))
+    try {
+      return hostArray(dtype, size)
+    } catch {
+      const bytes = size * bytesPerElement(dtype)
+      throw new ResourceError('OUT_OF_MEMORY', `an array of ${bytes} bytes is more than there is memory for`, bytes, freemem())
+    }
   }
 
   /** Undefined contents. */

@@ -4,7 +4,7 @@ import { argumentError, expectError, thrownBy, type ExpectedError } from '../sup
 
 type Row = readonly [title: string, call: () => unknown, error: ExpectedError]
 
-const { from, fromBits, wrap, empty, zeros, randn } = Tensor
+const { from, fromBits, wrap, empty, emptyBits, zeros, randn } = Tensor
 const shapes = (call: (shape: never) => unknown): readonly Row[] => [
   ['no array', () => call(5 as never), argumentError('shape', 'an array of axis lengths', '5')],
   ['a negative axis', () => call([2, -1] as never), argumentError('shape[1]', 'an integer of at least 0', '-1')],
@@ -21,6 +21,7 @@ const shapes = (call: (shape: never) => unknown): readonly Row[] => [
 describe('shapes refused', () => {
   it.each(shapes((shape) => zeros(shape)))('zeros: %s', (_, call, error) => expectError(call, error))
   it.each(shapes((shape) => empty(shape)))('empty: %s', (_, call, error) => expectError(call, error))
+  it.each(shapes((shape) => emptyBits(shape, 'float32')))('emptyBits: %s', (_, call, error) => expectError(call, error))
   it.each(shapes((shape) => randn(shape)))('randn: %s', (_, call, error) => expectError(call, error))
   it.each(shapes((shape) => from([], shape)))('from: %s', (_, call, error) => expectError(call, error))
   it.each(shapes((shape) => fromBits<'float32'>(new Float32Array(), shape, { dtype: 'float32' })))('fromBits: %s', (_, call, error) => expectError(call, error))
@@ -61,6 +62,7 @@ const data: readonly Row[] = [
   ['a DataView', () => wrap(new DataView(new ArrayBuffer(4)) as never, [1], 'float32'), argumentError('bits', 'a Float32Array', 'a DataView')],
   ['too few bits', () => fromBits(new Uint16Array(2) as never, [3], { dtype: 'float16' }), argumentError('bits', '3 elements', '2', 'SHAPE_MISMATCH')],
   ['too few wrapped bits', () => wrap<'float16'>(new Uint16Array(2), [3], 'float16'), argumentError('bits', '3 elements', '2', 'SHAPE_MISMATCH')],
+  ['host bits of no dtype', () => emptyBits([2], 'float64' as never), argumentError('dtype', dtypeWords, "'float64'")],
   ['no dtype', () => wrap(new Uint16Array(2) as never, [2], undefined as never), argumentError('dtype', dtypeWords, 'undefined')],
 ]
 
@@ -151,9 +153,13 @@ describe('devices refused', () => {
 })
 
 describe('memory that there is not', () => {
-  it.each([[[2 ** 50]], [[2 ** 20, 2 ** 25]]])('empty of %j is a ResourceError that says how much was asked for', (shape) => {
+  const huge = [[2 ** 50], [2 ** 20, 2 ** 25]]
+  it.each([
+    ...huge.map((shape) => ['empty', shape, () => Tensor.empty(shape)] as const),
+    ...huge.map((shape) => ['emptyBits', shape, () => Tensor.emptyBits(shape, 'float32')] as const),
+  ])('%s of %j is a ResourceError that says how much was asked for', (_, shape, call) => {
     const before = devices.memory()
-    const error = thrownBy(() => Tensor.empty(shape))
+    const error = thrownBy(call)
     expect(error).toBeInstanceOf(ResourceError)
     expect(error).toMatchObject({ code: 'OUT_OF_MEMORY', requested: 4 * shape.reduce((a, b) => a * b, 1) })
     expect((error as ResourceError).available).toBeLessThan((error as ResourceError).requested)

@@ -31,6 +31,18 @@ describe('Tensor.wrap', () => {
     expect(Array.from(host)).toEqual([1, 2, 3, 4])
   })
 
+  it('makes host arrays for results of any dtype, not cleared', () => {
+    expect(Tensor.emptyBits([2, 3], 'float32')).toBeInstanceOf(Float32Array)
+    expect(Tensor.emptyBits([2, 0], 'bfloat16')).toEqual(new Uint16Array(0))
+    const shape = [64, 64]
+    const bits = Tensor.emptyBits(shape, 'float32')
+    expect([bits.length, bits.byteOffset, bits.buffer.byteLength]).toEqual([4096, 0, 16384])
+    const out = Tensor.wrap(bits, shape, 'float32')
+    linear(Tensor.zeros(shape), Tensor.zeros(shape), { out })
+    out.readSync()
+    expect(bits).toEqual(new Float32Array(4096))
+  })
+
   it('keeps the memory alive while a view or queued work needs it', async () => {
     const make = (): Tensor => Tensor.wrap(new Float32Array(1 << 20).fill(3), [1 << 20], 'float32').slice(0, 5, 8)
     const view = make()

@@ -8,6 +8,8 @@ export interface OnnxValue {
   readonly name: string
   readonly type: OnnxType
   readonly rank: number
+  /** Lengths of the axes where they are fixed. */
+  readonly dims?: readonly number[]
 }
 export interface OnnxNode {
   readonly op: string
@@ -23,7 +25,7 @@ export interface OnnxNode {
 const irVersion = 10
 const opsets = [['', 23], ['com.microsoft', 1]] as const
 
-/** A model of one node; axes have no fixed lengths. Field numbers are onnx.proto's. */
+/** A model of one node. Field numbers are onnx.proto's. */
 export function onnxModel({ op, domain, attributes, inputs, outputs }: OnnxNode): Buffer {
   const given = inputs.filter((input) => input !== null)
   const node = message(
@@ -39,8 +41,8 @@ export function onnxModel({ op, domain, attributes, inputs, outputs }: OnnxNode)
   return message(integerField(1, irVersion), bytesField(7, graph), imports)
 }
 
-function valueInfo({ name, type, rank }: OnnxValue): Buffer {
-  const dims = Array.from({ length: rank }, (_, axis) => bytesField(1, bytesField(2, `${name}_${axis}`)))
+function valueInfo({ name, type, rank, dims: fixed }: OnnxValue): Buffer {
+  const dims = Array.from({ length: rank }, (_, axis) => bytesField(1, fixed ? integerField(1, fixed[axis]!) : bytesField(2, `${name}_${axis}`)))
   const tensorType = message(integerField(1, onnxTypes[type]), bytesField(2, message(dims)))
   return message(bytesField(1, name), bytesField(2, bytesField(1, tensorType)))
 }

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { cwd } from 'node:process'
+import { Tensor } from '../../../tensor/tensor'
 import { CommandError } from '../../command-error'
 import { type OnnxNode, type OnnxType, onnxModel } from './onnx-model'
 import type { AttentionInputs, AttentionShape, Peer, PeerVariant, Refusal } from './peer'
@@ -21,11 +22,11 @@ interface Ort {
   readonly InferenceSession: { create(model: Uint8Array, options: object): Promise<OrtSession> }
 }
 
-/** A model with what it is fed. `fetches` are outputs that go into memory given beforehand. */
+/** A model with what it is fed. `fetches` are a run's outputs that go into memory given beforehand. */
 interface Way {
   readonly node: OnnxNode
   readonly feeds: Readonly<Record<string, OrtTensor>>
-  readonly fetches?: Readonly<Record<string, OrtTensor | null>>
+  readonly fetches?: () => Readonly<Record<string, OrtTensor | null>>
 }
 
 const installation = 'npm ci --ignore-scripts --prefix bench/peers (in a clone), or npm install --no-save --ignore-scripts onnxruntime-node@1.30.0'
@@ -77,13 +78,13 @@ async function variantOf(ort: Ort, op: string, way: Way, threads: number): Promi
     const plain = await create({})
     const recorded = await create({ enableProfiling: true, profileFilePrefix: join(folder, 'run') })
     const run = async () => {
-      const outputs = await plain.run(way.feeds, way.fetches)
+      const outputs = await plain.run(way.feeds, way.fetches?.())
       return outputs['out']?.data as Float32Array | Uint16Array
     }
     await run()
     return {
       op, outside: false, run,
-      runRecorded: async () => { await recorded.run(way.feeds, way.fetches) },
+      runRecorded: async () => { await recorded.run(way.feeds, way.fetches?.()) },
       // eslint-disable-next-line @typescript-eslint/require-await -- other peers have to wait for theirs
       kernelTimes: async () => {
         recorded.endProfiling()
@@ -105,18 +106,37 @@ function readKernelTimes(folder: string): number[] {
   return events.filter(({ cat, name }) => cat === 'Node' && name.endsWith('_kernel_time')).map(({ dur }) => dur / 1e6)
 }
 
+function attentionWay(ort: Ort, shape: AttentionShape, inputs: AttentionInputs): Way | string {
+  const type = onnxType(shape)
+  if (type === undefined) return `no ${shape.dtype} on the CPU`
+  const value = (name: string) => ({ name, type, rank: 3 })
+  return {
+    node: {
+      op: 'Attention', domain: '', attributes: { q_num_heads: shape.numQoHeads, kv_num_heads: shape.numKvHeads, is_causal: shape.causal ? 1 : 0 },
+      inputs: [value('q'), value('k'), value('v')], outputs: [value('out')],
+    },
+    feeds: rowsOf(ort, type, shape, inputs),
+  }
+}
+
 /** A way to do the shape, or why there is none. Rows of the peer's queries, keys and values are [heads · dim], as the package's are. */
 const waysOf: Readonly<Record<string, (ort: Ort, shape: AttentionShape, inputs: AttentionInputs) => Way | string>> = {
-  Attention: (ort, shape, inputs) => {
-    const type = onnxType(shape)
-    if (type === undefined) return `no ${shape.dtype} on the CPU`
-    const value = (name: string) => ({ name, type, rank: 3 })
+  Attention: attentionWay,
+
+  // The result goes where the package's goes, into a new array that is not cleared. Without fixed lengths the output's are not inferred.
+  'Attention into an array': (ort, shape, inputs) => {
+    const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype } = shape
+    const way = attentionWay(ort, shape, inputs)
+    if (typeof way === 'string') return way
+    const dims = [batch, qoLen, numQoHeads * headDimVo]
+    const lengths = [[batch, qoLen, numQoHeads * headDimQk], [batch, kvLen, numKvHeads * headDimQk], [batch, kvLen, numKvHeads * headDimVo]]
+    const { node } = way
     return {
+      ...way,
       node: {
-        op: 'Attention', domain: '', attributes: { q_num_heads: shape.numQoHeads, kv_num_heads: shape.numKvHeads, is_causal: shape.causal ? 1 : 0 },
-        inputs: [value('q'), value('k'), value('v')], outputs: [value('out')],
+        ...node, inputs: node.inputs.map((input, i) => input && { ...input, dims: lengths[i]! }), outputs: node.outputs.map((output) => ({ ...output, dims })),
       },
-      feeds: rowsOf(ort, type, shape, inputs),
+      fetches: () => ({ out: new ort.Tensor(onnxType(shape)!, Tensor.emptyBits(dims, dtype), dims) }),
     }
   },
 
@@ -165,7 +185,7 @@ const waysOf: Readonly<Record<string, (ort: Ort, shape: AttentionShape, inputs: 
         q: new ort.Tensor(type, inputs.q, [batch, 1, numQoHeads * headDimQk]), k: newest(inputs.k), v: newest(inputs.v), past_k: pastK, past_v: pastV,
         ...lengths,
       },
-      fetches: { out: null, present_k: pastK, present_v: pastV },
+      fetches: () => ({ out: null, present_k: pastK, present_v: pastV }),
     }
   },
 }

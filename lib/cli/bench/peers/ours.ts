@@ -4,6 +4,7 @@ import { devices } from '../../../devices'
 import { flashAttention } from '../../../ops/flash-attention'
 import { mlaDecode } from '../../../ops/mla-decode'
 import { Tensor, type FloatTensor } from '../../../tensor/tensor'
+import type { Shape } from '../../../tensor/shape'
 import type { BenchSettings } from '../request'
 import type { AttentionInputs, AttentionShape, LatentInputs, LatentShape, Peer } from './peer'
 
@@ -20,10 +21,14 @@ async function bitsOf(tensor: FloatTensor): Promise<Float32Array | Uint16Array> 
   return (await tensor.readBits()) as Float32Array | Uint16Array
 }
 
-/** Wrapped host arrays in and a host array out, or the op alone. */
+/**
+ * Host arrays in and a new host array out, or the op alone. The host arrays are wrapped once, as a peer's tensors are made of them once; the CPU
+ * reads them where they lie and writes to the new array, another device is sent copies and its result is read.
+ */
 export class OursAttention implements Ours {
   readonly #shape: AttentionShape
   readonly #device: BenchSettings['device']
+  readonly #wrapped: readonly [q: FloatTensor, k: FloatTensor, v: FloatTensor]
   readonly #made: readonly [q: FloatTensor, k: FloatTensor, v: FloatTensor, out: FloatTensor]
 
   static async create(shape: AttentionShape, { device }: Pick<BenchSettings, 'device'>): Promise<OursAttention> {
@@ -43,6 +48,12 @@ export class OursAttention implements Ours {
     this.#shape = shape
     this.#device = device
     this.#made = made
+    const { q, k, v } = inputs
+    this.#wrapped = [this.#wrap(q, made[0].shape), this.#wrap(k, made[1].shape), this.#wrap(v, made[2].shape)]
+  }
+
+  #wrap(bits: Float32Array | Uint16Array, shape: Shape): FloatTensor {
+    return Tensor.wrap(bits as Uint16Array, shape, this.#shape.dtype as 'float16')
   }
 
   open(peer: Peer, threads: number, only?: string): ReturnType<Peer['open']> {
@@ -50,21 +61,20 @@ export class OursAttention implements Ours {
   }
 
   async endToEnd(): Promise<Float32Array | Uint16Array> {
-    const { batch, qoLen, kvLen, numQoHeads, numKvHeads, headDimQk, headDimVo, dtype, causal } = this.#shape
-    const host = (bits: Float32Array | Uint16Array, axes: readonly number[]): FloatTensor => {
-      const wrapped = Tensor.wrap(bits as Uint16Array, axes, dtype as 'float16')
-      if (this.#device === 'cpu') return wrapped
-      const there = wrapped.to(this.#device)
-      wrapped.dispose()
-      return there
+    const { causal, dtype } = this.#shape
+    if (this.#device === 'cpu') {
+      const bits = Tensor.emptyBits(this.#made[3].shape, dtype)
+      const out = this.#wrap(bits, this.#made[3].shape)
+      flashAttention(...this.#wrapped, { causal, out })
+      await devices.synchronize(this.#device)
+      out.dispose()
+      return bits
     }
-    const q = host(this.inputs.q, [batch, qoLen, numQoHeads, headDimQk])
-    const k = host(this.inputs.k, [batch, kvLen, numKvHeads, headDimQk])
-    const v = host(this.inputs.v, [batch, kvLen, numKvHeads, headDimVo])
-    const { out } = flashAttention(q, k, v, { causal })
-    const bits = await out.readBits()
-    for (const tensor of [q, k, v, out]) tensor.dispose()
-    return bits as Float32Array | Uint16Array
+    const there = this.#wrapped.map((tensor) => tensor.to(this.#device))
+    const { out } = flashAttention(there[0]!, there[1]!, there[2]!, { causal })
+    const bits = await bitsOf(out)
+    for (const tensor of [...there, out]) tensor.dispose()
+    return bits
   }
 
   enqueue(): void {
@@ -78,7 +88,7 @@ export class OursAttention implements Ours {
   }
 
   [Symbol.dispose](): void {
-    for (const tensor of this.#made) tensor.dispose()
+    for (const tensor of [...this.#made, ...this.#wrapped]) tensor.dispose()
   }
 }
 
