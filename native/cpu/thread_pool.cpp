@@ -7,13 +7,22 @@
 
 namespace attn::cpu {
 
+namespace {
+
+/// As many workers at most are told which processor to leave; where there are more, some processor is idle when they wake.
+constexpr std::size_t kMostTold = 7;
+
+}  // namespace
+
 int usable_processors() {
   cpu_set_t cpus;
   const int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
   return count > 0 ? count : 1;
 }
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads) {}
+ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads) {
+  if (sched_getaffinity(0, sizeof processors_, &processors_) != 0) CPU_ZERO(&processors_);
+}
 
 void ThreadPool::start_workers(int threads) {
   // Signals belong to the threads that Node made.
@@ -30,11 +39,24 @@ void ThreadPool::start_workers(int threads) {
       delete worker;
       break;  // fewer threads do the same work
     }
+    workers_.push_back(id);
+    left_ = -1;
     ++started_;
   }
   taken_.reset(new Taken[started_]);  // the gate is shut and nobody is inside
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+/// Where every processor has something to do, the system wakes a thread on the processor of whom wakes it, to wait there until that one sleeps or
+/// the system has another look, milliseconds later; the small op is done by one thread then.
+void ThreadPool::leave_to_caller(int processor) {
+  left_ = processor;
+  if (workers_.size() > kMostTold || processor < 0 || processor >= CPU_SETSIZE) return;
+  cpu_set_t others = processors_;
+  CPU_CLR(processor, &others);
+  const bool enough = static_cast<std::size_t>(CPU_COUNT(&others)) >= workers_.size();
+  for (const pthread_t worker : workers_) pthread_setaffinity_np(worker, sizeof others, enough ? &others : &processors_);
 }
 
 void ThreadPool::run(int threads, std::int64_t count, Execution::Task task, void* context, const std::atomic<bool>* cancel) {
@@ -45,6 +67,7 @@ void ThreadPool::run(int threads, std::int64_t count, Execution::Task task, void
     for (std::int64_t i = 0; i < count && !cancel->load(std::memory_order_relaxed); ++i) task(context, i, 0);
     return;
   }
+  if (const int processor = sched_getcpu(); processor != left_) leave_to_caller(processor);
   // The gate is shut and nobody is inside: the job is ours to write.
   task_ = task;
   context_ = context;

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "core/execution.h"
 
@@ -36,9 +38,13 @@ class ThreadPool {
   bool enter(std::uint64_t& seen);
   void drain(int index);
   void start_workers(int threads);
+  void leave_to_caller(int processor);
 
   std::atomic<int> num_threads_;
-  int started_ = 1;  // threads that exist, the caller's own included
+  int started_ = 1;       // threads that exist, the caller's own included
+  cpu_set_t processors_;  // that the process may run on
+  std::vector<pthread_t> workers_;
+  int left_ = -1;  // the processor that workers leave to the caller
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
