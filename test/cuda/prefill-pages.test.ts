@@ -1,6 +1,6 @@
 // Prefill over pages of any size, against float64: sizes that TMA copies in boxes and sizes whose rows are gathered, in every dtype and at every size that
 // kernels are compiled for.
-import { Tensor, type DeviceId } from '../../lib/index'
+import { type Tensor, type DeviceId } from '../../lib/index'
 import { native } from '../../lib/native'
 import { fromHandle, handleOf, type FloatTensor } from '../../lib/tensor/tensor'
 import type { AttentionArrays, ReferenceOptions } from '../reference/attention'
@@ -69,8 +69,8 @@ function call({ q, keys, values, scales }: Call, c: PagedCase, dtype: DType, dev
     numbers(alibiSlopes), numbers(sinks), true, null, qs ?? null, ks ?? null, vs ?? null, -1,
   ) as unknown as [Parameters<typeof fromHandle>[0], Parameters<typeof fromHandle>[0]]
   return {
-    out: fromHandle(out, dtype === 'float8_e4m3' ? 'bfloat16' : dtype, [c.batch, c.qoLen, c.numQoHeads, c.headDimVo], device) as FloatTensor,
-    lse: fromHandle(lse, 'float32', [c.batch, c.numQoHeads, c.qoLen], device) as Tensor<'float32'>,
+    out: fromHandle(out, dtype === 'float8_e4m3' ? 'bfloat16' : dtype, [c.batch, c.qoLen, c.numQoHeads, c.headDimVo], device),
+    lse: fromHandle<'float32'>(lse, 'float32', [c.batch, c.numQoHeads, c.qoLen], device),
   }
 }
 
