@@ -5,6 +5,7 @@ import { native, type Addon } from '../../lib/native'
 import { testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
 import { argumentError, expectError, thrownBy, type ExpectedError } from '../support/errors'
+import type { Cache, Layer } from './feeding'
 import { activations, gqaLayer, mlaLayer, type LayerOptions } from './layers'
 import { settledMemory } from '../support/memory'
 
@@ -48,6 +49,32 @@ describe.each(testDevices)('on %s', (device) => {
     const tensor = zeros(shape)
     tensor.dispose()
     return tensor
+  }
+
+  async function expectTakenBack<C extends Cache & Pick<PagedKvCache, 'stats'>>(layer: Layer<C>, call: keyof Addon, nth: number): Promise<void> {
+    using cache = layer.createCache({ numPages: 8, pageSize: 4 })
+    const sequence = cache.open()
+    const { tensor: x } = activations(1, 6, 32, options)
+    disposeLater(layer.forward(x, { cache, sequences: [sequence] }))
+    const fork = sequence.fork()
+    const before = [fork.pages, fork.length, { ...cache.stats }]
+    const { tensors } = await settledMemory(device)
+    expectErrorOnly(() => failing(call, nth, () => layer.forward(x, { cache, sequences: [fork] })), outOfMemory)
+    await devices.synchronize(device)
+    expect(devices.memory(device).tensors).toBe(tensors)
+    expect([fork.pages, fork.length, cache.stats]).toEqual(before)
+    // Both go on as if nothing had been.
+    using a = layer.forward(x, { cache, sequences: [sequence] })
+    using b = layer.forward(x, { cache, sequences: [fork] })
+    expect(b.readSync()).toEqual(a.readSync())
+  }
+
+  function expectRefusedOnceDisposed(layer: GroupedQueryAttention | MultiHeadLatentAttention, name: string): void {
+    const { tensor: x } = activations(1, 3, 32, options)
+    layer.dispose()
+    const gone = argumentError('this', `a live ${name}`, 'a disposed one', 'DISPOSED')
+    expectError(() => layer.forward(x), gone)
+    expectError(() => layer.createCache({ numPages: 1 }), gone)
   }
 
   describe('GroupedQueryAttention', () => {
@@ -150,33 +177,10 @@ describe.each(testDevices)('on %s', (device) => {
       refused(() => layer.forward(pair, { cache, sequences: [sequence, sequence] }), argumentError('sequences[1]', 'each sequence once', 'the sequence at 0 again'))
     })
 
-    it.each([['pagedAttention', 1], ['linear', 4], ['tensorFromBits', 2]] as const)('takes an append back when %s then fails (call %i)', async (call, nth) => {
-      const { layer } = gqaLayer(gqa, options)
-      using cache = layer.createCache({ numPages: 8, pageSize: 4 })
-      const sequence = cache.open()
-      const { tensor: x } = activations(1, 6, 32, options)
-      disposeLater(layer.forward(x, { cache, sequences: [sequence] }))
-      const fork = sequence.fork()
-      const before = [fork.pages, fork.length, { ...cache.stats }]
-      const { tensors } = await settledMemory(device)
-      expectErrorOnly(() => failing(call, nth, () => layer.forward(x, { cache, sequences: [fork] })), outOfMemory)
-      await devices.synchronize(device)
-      expect(devices.memory(device).tensors).toBe(tensors)
-      expect([fork.pages, fork.length, cache.stats]).toEqual(before)
-      // Both go on as if nothing had been.
-      using a = layer.forward(x, { cache, sequences: [sequence] })
-      using b = layer.forward(x, { cache, sequences: [fork] })
-      expect(b.readSync()).toEqual(a.readSync())
-    })
+    it.each([['pagedAttention', 1], ['linear', 4], ['tensorFromBits', 2]] as const)('takes an append back when %s then fails (call %i)', (call, nth) =>
+      expectTakenBack(gqaLayer(gqa, options).layer, call, nth))
 
-    it('refuses work after dispose', () => {
-      const { layer } = gqaLayer(gqa, options)
-      const { tensor: x } = activations(1, 3, 32, options)
-      layer.dispose()
-      const gone = argumentError('this', 'a live GroupedQueryAttention', 'a disposed one', 'DISPOSED')
-      expectError(() => layer.forward(x), gone)
-      expectError(() => layer.createCache({ numPages: 1 }), gone)
-    })
+    it('refuses work after dispose', () => expectRefusedOnceDisposed(gqaLayer(gqa, options).layer, 'GroupedQueryAttention'))
 
     it('refuses options of createCache that it sets itself', () => {
       const { layer } = gqaLayer(gqa, options)
@@ -247,30 +251,13 @@ describe.each(testDevices)('on %s', (device) => {
     })
 
     it.each([['absorbed', 'mlaDecode', 1], ['absorbed', 'linearPerHead', 2], ['expanded', 'mlaPrefill', 1], ['expanded', 'pagedGather', 1]] as const)(
-      'takes an append back when %s attention fails then in %s (call %i)', async (form, call, nth) => {
+      'takes an append back when %s attention fails then in %s (call %i)', (form, call, nth) => {
         const { layer } = mlaLayer(mla, options)
-        using cache = layer.createCache({ numPages: 8, pageSize: 4 })
-        const sequence = cache.open()
-        const { tensor: x } = activations(1, 6, 32, options)
-        disposeLater(layer.forward(x, { cache, sequences: [sequence] }))
-        const fork = sequence.fork()
-        const before = [fork.pages, fork.length, { ...cache.stats }]
-        const { tensors } = await settledMemory(device)
-        expectErrorOnly(() => failing(call, nth, () => layer.forward(x, { cache, sequences: [fork], form })), outOfMemory)
-        await devices.synchronize(device)
-        expect(devices.memory(device).tensors).toBe(tensors)
-        expect([fork.pages, fork.length, cache.stats]).toEqual(before)
+        return expectTakenBack<MlaKvCache>({ createCache: (given) => layer.createCache(given), forward: (x, given) => layer.forward(x, { ...given, form }) }, call, nth)
       },
     )
 
-    it('refuses work after dispose', () => {
-      const { layer } = mlaLayer(mla, options)
-      const { tensor: x } = activations(1, 3, 32, options)
-      layer.dispose()
-      const gone = argumentError('this', 'a live MultiHeadLatentAttention', 'a disposed one', 'DISPOSED')
-      expectError(() => layer.forward(x), gone)
-      expectError(() => layer.createCache({ numPages: 1 }), gone)
-    })
+    it('refuses work after dispose', () => expectRefusedOnceDisposed(mlaLayer(mla, options).layer, 'MultiHeadLatentAttention'))
 
     it('scales by the width of queries and keys, never of the latent, and by the YaRN factor where it is given', () => {
       const scaling = { type: 'yarn', factor: 40, originalMaxPositions: 4096, mscale: 0.707, mscaleAllDim: 0.707 } as const

@@ -2,10 +2,10 @@
 import type { FloatTensor, Sequence } from '../../lib/index'
 import { disposeLater } from '../support/disposal'
 
-interface Cache extends Disposable {
+export interface Cache extends Disposable {
   open(): Sequence
 }
-interface Layer<C extends Cache> {
+export interface Layer<C extends Cache> {
   createCache(options: { numPages: number; pageSize: number }): C
   forward(x: FloatTensor, options?: { cache: C; sequences: readonly Sequence[] }): FloatTensor
 }

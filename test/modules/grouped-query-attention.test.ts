@@ -1,14 +1,13 @@
-import { devices, Tensor, type FloatTensor, type GroupedQueryAttention, type PagedKvCache, type Sequence } from '../../lib/index'
+import { Tensor, type FloatTensor, type GroupedQueryAttention, type PagedKvCache, type Sequence } from '../../lib/index'
 import { float64, plain, withCache } from '../reference/modules/arithmetic'
 import { groupedQueryAttention } from '../reference/modules/grouped-query-attention'
 import { cosineDifference } from '../support/compare'
 import { devicesAndDTypes, testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
-import { settledMemory } from '../support/memory'
-import { Random } from '../support/random'
 import { expectAsGoodAsPlain, softcapFactor } from '../support/tolerance'
 import { feed, feedingNames } from './feeding'
 import { activations, gqaLayer, type GqaConfig, type LayerOptions } from './layers'
+import { expectAnswersToNothing, expectForkGoesOnAsOriginal, expectNothingLeftButOutput, expectWeightsFreed } from './promises'
 
 const base = { hiddenSize: 32, numHeads: 4, numKvHeads: 2, headDim: 8, rope: { interleaved: false } } as const
 const llama3 = { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 16 } as const
@@ -141,55 +140,16 @@ describe.each(testDevices)('GroupedQueryAttention on %s', (device) => {
     expect(alone.readSync()).toEqual(whole.readSync().slice(len * 32, 2 * len * 32))
   })
 
-  it('goes on from a fork as from the original', () => {
-    const { layer } = gqaLayer(base, options)
-    const x = activations(1, 9, 32, options)
-    using cache = layer.createCache({ numPages: 16, pageSize: 4 })
-    using prompt = x.tensor.slice(1, 0, 6)
-    using next = x.tensor.slice(1, 6, 9)
-    const sequence = cache.open()
-    disposeLater(layer.forward(prompt, { cache, sequences: [sequence] }))
-    const fork = sequence.fork()
-    using a = layer.forward(next, { cache, sequences: [sequence] })
-    using b = layer.forward(next, { cache, sequences: [fork] })
-    expect(b.readSync()).toEqual(a.readSync())
-  })
+  it('goes on from a fork as from the original', () => expectForkGoesOnAsOriginal(gqaLayer(base, options).layer, options))
 
-  it('answers empty batches and empty pieces', () => {
-    const { layer } = gqaLayer(base, options)
-    using cache = layer.createCache({ numPages: 1 })
-    const shapes = [[0, 3, 32], [2, 0, 32]].map((shape) => {
-      using x = Tensor.zeros(shape, { device })
-      const sequences = Array.from({ length: shape[0]! }, () => cache.open())
-      return [disposeLater(layer.forward(x)).shape, disposeLater(layer.forward(x, { cache, sequences })).shape]
-    })
-    expect(shapes).toEqual([[[0, 3, 32], [0, 3, 32]], [[2, 0, 32], [2, 0, 32]]])
-  })
+  it('answers empty batches and empty pieces', () => expectAnswersToNothing(gqaLayer(base, options).layer, device))
 
   it('holds its weights itself and leaves nothing but its output', async () => {
     const { layer, tensors } = gqaLayer({ ...base, qkNormEps: 1e-5 }, { ...options, biases: true })
-    const x = activations(1, len, 32, options)
-    using cache = layer.createCache({ numPages: 16, pageSize: 4 })
-    using first = layer.forward(x.tensor, { cache, sequences: [cache.open()] })
-    for (const tensor of Object.values(tensors)) tensor.dispose()
-    const before = await settledMemory(device)
-    const second = layer.forward(x.tensor, { cache, sequences: [cache.open()] })
-    expect(second.readSync()).toEqual(first.readSync())
-    second.dispose()
-    await devices.synchronize(device)
-    expect(devices.memory(device)).toMatchObject({ tensors: before.tensors, bytes: before.bytes })
+    await expectNothingLeftButOutput(layer, tensors, options)
   })
 
-  it('frees the weights on dispose, once', async () => {
-    const random = new Random(1)
-    const { tensors, bytes } = await settledMemory(device)
-    const { layer, tensors: weights } = gqaLayer(base, { ...options, seed: random.integer(1, 9) })
-    layer.dispose()
-    layer.dispose()
-    for (const tensor of Object.values(weights)) tensor.dispose()
-    await devices.synchronize(device)
-    expect(devices.memory(device)).toMatchObject({ tensors, bytes })
-  })
+  it('frees the weights on dispose, once', () => expectWeightsFreed(() => gqaLayer(base, options), device))
 })
 
 /** A sequence that holds these tokens. */

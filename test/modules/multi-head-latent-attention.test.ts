@@ -1,13 +1,13 @@
-import { devices, mlaDecode, Tensor, type FloatTensor } from '../../lib/index'
+import { mlaDecode, Tensor, type FloatTensor, type MlaKvCache, type MultiHeadLatentAttention } from '../../lib/index'
 import { float64, plain } from '../reference/modules/arithmetic'
 import { multiHeadLatentAttention } from '../reference/modules/multi-head-latent-attention'
 import { cosineDifference } from '../support/compare'
 import { devicesAndDTypes, testDevices } from '../support/devices'
 import { disposeLater } from '../support/disposal'
-import { settledMemory } from '../support/memory'
 import { expectAsGoodAsPlain } from '../support/tolerance'
-import { feed, feedingNames } from './feeding'
+import { feed, feedingNames, type Layer } from './feeding'
 import { activations, mlaLayer, type LayerOptions, type MlaLayerConfig } from './layers'
+import { expectAnswersToNothing, expectForkGoesOnAsOriginal, expectNothingLeftButOutput, expectWeightsFreed } from './promises'
 
 const base = {
   hiddenSize: 32, numHeads: 4, qLoraRank: null, kvLoraRank: 16, qkNopeHeadDim: 8, qkRopeHeadDim: 4, vHeadDim: 6, rope: { interleaved: true },
@@ -30,6 +30,10 @@ const configs: Readonly<Record<string, MlaLayerConfig & { readonly biases?: bool
 const forms = ['expanded', 'absorbed', 'auto'] as const
 const len = 19
 
+function inForm(layer: MultiHeadLatentAttention, form: (typeof forms)[number]): Layer<MlaKvCache> {
+  return { createCache: (options) => layer.createCache(options), forward: (x, given) => layer.forward(x, { ...given, form }) }
+}
+
 describe.each(devicesAndDTypes)('MultiHeadLatentAttention on %s in %s', (device, dtype) => {
   const options: LayerOptions = { device, dtype }
 
@@ -43,11 +47,7 @@ describe.each(devicesAndDTypes)('MultiHeadLatentAttention on %s in %s', (device,
         expected: multiHeadLatentAttention(float64, config, weights, x.values),
         measure: multiHeadLatentAttention(plain(dtype), config, weights, x.values),
       })
-      const inForm = {
-        createCache: layer.createCache.bind(layer),
-        forward: (part: FloatTensor, given?: Parameters<typeof layer.forward>[1]) => layer.forward(part, { ...given, form }),
-      }
-      expectAsGoodAsPlain(feed(inForm, x.tensor, feeding), expected, measure, { dtype })
+      expectAsGoodAsPlain(feed(inForm(layer, form), x.tensor, feeding), expected, measure, { dtype })
     })
   })
 
@@ -152,19 +152,7 @@ describe.each(testDevices)('MultiHeadLatentAttention on %s', (device) => {
     expectAsGoodAsPlain(absorbed.readSync(), expected, measure, { dtype: 'float32' })
   })
 
-  it('goes on from a fork as from the original', () => {
-    const { layer } = mlaLayer(base, options)
-    const x = activations(1, 9, 32, options)
-    using cache = layer.createCache({ numPages: 16, pageSize: 4 })
-    using prompt = x.tensor.slice(1, 0, 6)
-    using next = x.tensor.slice(1, 6, 9)
-    const sequence = cache.open()
-    disposeLater(layer.forward(prompt, { cache, sequences: [sequence] }))
-    const fork = sequence.fork()
-    using a = layer.forward(next, { cache, sequences: [sequence] })
-    using b = layer.forward(next, { cache, sequences: [fork] })
-    expect(b.readSync()).toEqual(a.readSync())
-  })
+  it('goes on from a fork as from the original', () => expectForkGoesOnAsOriginal(mlaLayer(base, options).layer, options))
 
   it('takes a plan for its absorbed form, of the sequences as they were', () => {
     const { layer, config } = mlaLayer(base, options)
@@ -186,40 +174,13 @@ describe.each(testDevices)('MultiHeadLatentAttention on %s', (device) => {
     expect(planned.readSync()).toEqual(free.readSync())
   })
 
-  it.each(forms)('answers empty batches and empty pieces (%s)', (form) => {
-    const { layer } = mlaLayer(base, options)
-    using cache = layer.createCache({ numPages: 1 })
-    const shapes = [[0, 3, 32], [2, 0, 32]].map((shape) => {
-      using x = Tensor.zeros(shape, { device })
-      const sequences = Array.from({ length: shape[0]! }, () => cache.open())
-      return [disposeLater(layer.forward(x, { form })).shape, disposeLater(layer.forward(x, { cache, sequences, form })).shape]
-    })
-    expect(shapes).toEqual([[[0, 3, 32], [0, 3, 32]], [[2, 0, 32], [2, 0, 32]]])
-  })
+  it.each(forms)('answers empty batches and empty pieces (%s)', (form) => expectAnswersToNothing(inForm(mlaLayer(base, options).layer, form), device))
 
   it.each(['expanded', 'absorbed'] as const)('holds its weights itself and leaves nothing but its output (%s)', async (form) => {
     const { layer, tensors } = mlaLayer({ ...base, qLoraRank: 12, keyRopeScale: 0.5 }, { ...options, biases: true })
-    const x = activations(2, len, 32, options)
-    using cache = layer.createCache({ numPages: 32, pageSize: 4 })
-    using first = layer.forward(x.tensor, { cache, sequences: [cache.open(), cache.open()], form })
-    for (const tensor of Object.values(tensors)) tensor.dispose()
-    const before = await settledMemory(device)
-    const second = layer.forward(x.tensor, { cache, sequences: [cache.open(), cache.open()], form })
-    const uncached = layer.forward(x.tensor, { form })
-    expect(second.readSync()).toEqual(first.readSync())
-    second.dispose()
-    uncached.dispose()
-    await devices.synchronize(device)
-    expect(devices.memory(device)).toMatchObject({ tensors: before.tensors, bytes: before.bytes })
+    await expectNothingLeftButOutput(inForm(layer, form), tensors, options)
   })
 
-  it('frees the weights on dispose, once', async () => {
-    const { tensors, bytes } = await settledMemory(device)
-    const { layer, tensors: weights } = mlaLayer({ ...base, qLoraRank: 12, keyRopeScale: 0.5 }, { ...options, biases: true })
-    layer.dispose()
-    layer.dispose()
-    for (const tensor of Object.values(weights)) tensor.dispose()
-    await devices.synchronize(device)
-    expect(devices.memory(device)).toMatchObject({ tensors, bytes })
-  })
+  it('frees the weights on dispose, once', () =>
+    expectWeightsFreed(() => mlaLayer({ ...base, qLoraRank: 12, keyRopeScale: 0.5 }, { ...options, biases: true }), device))
 })
