@@ -1,6 +1,6 @@
 // Prefill over pages of any size, against float64: sizes that TMA copies in boxes and sizes whose rows are gathered, in every dtype and at every size that
 // kernels are compiled for.
-import { type Tensor, type DeviceId } from '../../lib/index'
+import type { DeviceId } from '../../lib/index'
 import { native } from '../../lib/native'
 import { fromHandle, handleOf, type FloatTensor } from '../../lib/tensor/tensor'
 import type { AttentionArrays, ReferenceOptions } from '../reference/attention'
