@@ -196,6 +196,8 @@ std::vector<Case> cases() {
        word([](auto lane) { return 7 * (lane & 24); })},
       {"setp.eq.s32 %p, %lane, 9; vote.sync.any.pred %s, %p, -1; selp.b32 %w0, 3, 4, %s; st.global.u32 [%to], %w0;", word([](auto) { return 3; })},
       {"setp.eq.s32 %p, %lane, 32; vote.sync.any.pred %s, %p, -1; selp.b32 %w0, 3, 4, %s; st.global.u32 [%to], %w0;", word([](auto) { return 4; })},
+      {"setp.ne.s32 %p, %lane, 9; vote.sync.all.pred %s, %p, -1; selp.b32 %w0, 3, 4, %s; st.global.u32 [%to], %w0;", word([](auto) { return 4; })},
+      {"setp.ne.s32 %p, %lane, 32; vote.sync.all.pred %s, %p, -1; selp.b32 %w0, 3, 4, %s; st.global.u32 [%to], %w0;", word([](auto) { return 3; })},
       // parameters
       {"ld.param.u64 %q0, [arg]; st.global.u64 [%to], %q0;", of_parameter(0, 8)},
       {"ld.param.u32 %w0, [arg+8]; st.global.u32 [%to], %w0;", of_parameter(8, 4)},
