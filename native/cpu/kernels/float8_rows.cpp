@@ -36,9 +36,16 @@ void widen(const std::byte* src, float scale, std::byte* dst, std::int64_t count
 template <class T>
 float largest(const std::byte* src, std::int64_t count) {
   const T* from = reinterpret_cast<const T*>(src);
-  Vec most{};
-  for (std::int64_t i = 0; i < count; i += kLanes) most = max_of(vec_of(bits_of(load_within(from, i, count)) & 0x7fffffffu), most);  // a NaN loses
-  return reduce_max(most);
+  constexpr int kAtOnce = 4;                                                                           // independent maxima hide the latency of a comparison
+  const auto larger = [](Vec v, Vec most) { return max_of(vec_of(bits_of(v) & 0x7fffffffu), most); };  // a NaN loses
+  Vec most[kAtOnce] = {};
+  std::int64_t i = 0;
+  for (; i + kAtOnce * kLanes <= count; i += kAtOnce * kLanes) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kAtOnce; ++k) most[k] = larger(load(from + i + k * kLanes), most[k]);
+  }
+  for (; i < count; i += kLanes) most[0] = larger(load_within(from, i, count), most[0]);
+  return reduce_max(max_of(max_of(most[0], most[1]), max_of(most[2], most[3])));
 }
 
 static_assert(static_cast<int>(DType::kFloat32) == 0 && static_cast<int>(DType::kFloat16) == 1 && static_cast<int>(DType::kBFloat16) == 2,
