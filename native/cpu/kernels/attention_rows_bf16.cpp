@@ -30,36 +30,46 @@ ATTN_INLINE Bf16Shape rows_shape(const AttentionProblem& p, int num_rows, int nu
   return {kPanelCols * num_kv_heads, kCopiedKeys, kDepthStep, 2 * kPackedElements, keys * logit_stride(rows), rows, keys};
 }
 
-/// Fetches rows in the order in which they lie, all heads of each, in `steps` parts.
+/// Fetches rows, all heads of each, in `steps` parts: several runs of rows side by side, each line by line, since prefetchers follow each of them
+/// (attention_rows.cpp).
 class RowFetch {
  public:
   ATTN_INLINE RowFetch(const KvRows& rows, std::int64_t first, std::int64_t count, int num_heads, std::int64_t steps)
-      : rows_(rows), next_(first), end_(first + count), bytes_((num_heads - 1) * rows.head_bytes + rows.dim * 2) {
-    const std::int64_t lines = max_of(count, 0) * ((bytes_ + kLine - 1) / kLine);
+      : rows_(rows), bytes_((num_heads - 1) * rows.head_bytes + rows.dim * 2) {
+    count = max_of(count, 0);
+    for (int s = 0; s < kRuns; ++s) runs_[s] = {first + count * s / kRuns, first + count * (s + 1) / kRuns, 0, nullptr};
+    const std::int64_t lines = count * ((bytes_ + kLine - 1) / kLine);
     bursts_ = ((lines + steps - 1) / steps + kBurst - 1) / kBurst;
   }
 
   ATTN_INLINE void step() {
     for (std::int64_t n = 0; n < bursts_; ++n) {
-      if (left_ <= 0) {
-        if (next_ >= end_) return;
-        at_ = rows_.row(next_++);
-        left_ = bytes_;
+      Run& run = runs_[turn_++ % kRuns];
+      if (run.left <= 0) {
+        if (run.next >= run.end) continue;
+        run.at = rows_.row(run.next++);
+        run.left = bytes_;
       }
       // Beyond a row's end lies the next row or nothing: to fetch does no harm.
 #pragma GCC unroll 8
-      for (int i = 0; i < kBurst; ++i) __builtin_prefetch(at_ + i * kLine, 0, 2);
-      at_ += kBurst * kLine;
-      left_ -= kBurst * kLine;
+      for (int i = 0; i < kBurst; ++i) __builtin_prefetch(run.at + i * kLine, 0, 2);
+      run.at += kBurst * kLine;
+      run.left -= kBurst * kLine;
     }
   }
 
  private:
   static constexpr std::int64_t kLine = 64;
   static constexpr int kBurst = 4;  // lines
+  static constexpr int kRuns = 4;
+  struct Run {
+    std::int64_t next = 0, end = 0, left = 0;
+    const std::byte* at = nullptr;
+  };
   const KvRows& rows_;
-  std::int64_t next_, end_, bytes_, left_ = 0, bursts_;
-  const std::byte* at_ = nullptr;
+  std::int64_t bytes_, bursts_;
+  Run runs_[kRuns];
+  unsigned turn_ = 0;
 };
 
 class RowsTask : Bf16ColumnTask {
