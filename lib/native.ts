@@ -1,9 +1,8 @@
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { setImmediate } from 'node:timers'
 import type { DeviceId } from './devices'
 import { ArgumentError, AttentionError, DeviceError, ResourceError, UnsupportedError, type ErrorCode } from './errors'
+import { loadAddon } from './load-addon'
 
 declare const handleBrand: unique symbol
 /** A tensor of the addon, type-tagged there: a foreign object in its place is refused. */
@@ -173,9 +172,7 @@ export type NativeRopeOptions = readonly [
   originalMaxPositions: number, betaFast: number, betaSlow: number, magnitude: number,
 ]
 
-const root = join(__dirname, '..')
-
-export const native: Addon = load()
+export const native = loadAddon() as Addon
 
 const putOff = native.putOff()
 
@@ -260,46 +257,4 @@ function deviceIn(message: string): DeviceId {
 
 function callersName(argument: string): string {
   return givenAsOptions.has(argument) ? `options.${argument}` : argument
-}
-
-function load(): Addon {
-  const file = find()
-  try {
-    return require(file) as Addon
-  } catch (cause) {
-    throw new Error(
-      `node-flash-attention: ${file} does not load here: ${(cause as Error).message}\n` +
-        '  To compile it on this machine: npx node-flash-attention build',
-      { cause },
-    )
-  }
-}
-
-function find(): string {
-  // .path() and not node-gyp-build itself: we want our own words when there is nothing to load.
-  const { path } = require('node-gyp-build') as { path: (dir: string) => string }
-  try {
-    return path(root)
-  } catch (cause) {
-    throw new Error(
-      `node-flash-attention: no native addon for ${platform()} (node ${process.versions.node}).\n` +
-        `  Prebuilt in this package: ${prebuilt()}.\n` +
-        '  To compile it (CMake 3.22+, a C++20 compiler): npx node-flash-attention build',
-      { cause },
-    )
-  }
-}
-
-function platform(): string {
-  const header = (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header
-  const musl = process.platform === 'linux' && !header.glibcVersionRuntime ? '-musl' : ''
-  return `${process.platform}-${process.arch}${musl}`
-}
-
-function prebuilt(): string {
-  try {
-    return readdirSync(join(root, 'prebuilds')).join(', ')
-  } catch {
-    return 'none'
-  }
 }

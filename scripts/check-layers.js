@@ -20,7 +20,7 @@ const nodeHeaders = /^(napi|node_api|js_native_api|uv|v8|node)[\w-]*\.h$/
 
 /** lib/ from the bottom up. A room imports itself and the rooms of lower levels; rooms of one level do not know each other. */
 const libLevels = [
-  ['errors', 'devices', 'check', 'native'],
+  ['errors', 'devices', 'check', 'load-addon', 'native'],
   ['tensor'],
   ['cache'],
   ['ops', 'kernels'],

@@ -1,12 +1,11 @@
-import { freemem } from 'node:os'
 import { markAsUntransferable } from 'node:worker_threads'
 import { checkInteger, fail } from '../check'
 import { checkDevice, throwFailure, type DeviceId } from '../devices'
-import { ArgumentError, ResourceError } from '../errors'
+import { ArgumentError } from '../errors'
 import { invoke, native, whenRun, type TensorHandle } from '../native'
 import { bytesPerElement, checkDType, dtypeCode, hostArray, type DType, type DTypeMap, type FloatDType } from './dtype'
 import { checkShape, inferAxis, packedStrides, reshapedStrides, shapeText, sizeOf, type Shape } from './shape'
-import { checkBits, hostNumbers, tensorOptions, type TensorOptions } from './tensor-arguments'
+import { checkBits, checkFixedLength, hostArrayFor, hostNumbers, tensorOptions, type TensorOptions } from './tensor-arguments'
 
 interface Facts<D extends DType> {
   readonly handle: TensorHandle
@@ -83,11 +82,8 @@ export class Tensor<D extends DType = DType> implements Disposable {
     checkDType('dtype', dtype)
     const axes = checkShape('shape', shape, dtype)
     checkBits(bits, sizeOf(axes), dtype)
-    const buffer = bits.buffer as ArrayBufferLike & { resizable?: boolean; growable?: boolean }
-    if (buffer.resizable === true || buffer.growable === true) {
-      throw new ArgumentError('bits', 'an array over a buffer of fixed length', 'one over a resizable buffer')
-    }
-    markAsUntransferable(buffer)
+    checkFixedLength(bits)
+    markAsUntransferable(bits.buffer)
     const handle = invoke(() => native.tensorWrap(dtypeCode(dtype), axes, bits))
     return construct({ handle, dtype, shape: axes, device: 'cpu', wrapped: bits })
   }
@@ -106,13 +102,7 @@ export class Tensor<D extends DType = DType> implements Disposable {
    */
   static emptyBits<D extends DType>(shape: Shape, dtype: D): DTypeMap[D] {
     checkDType('dtype', dtype)
-    const size = sizeOf(checkShape('shape', shape, dtype))
-    try {
-      return hostArray(dtype, size)
-    } catch {
-      const bytes = size * bytesPerElement(dtype)
-      throw new ResourceError('OUT_OF_MEMORY', `an array of ${bytes} bytes is more than there is memory for`, bytes, freemem())
-    }
+    return hostArrayFor(checkShape('shape', shape, dtype), dtype)
   }
 
   /** Undefined contents. */
