@@ -1,39 +1,16 @@
 // Prefill of float8_e4m3 with 256 features on compute capability 9.0, the kernel with the fullest registers and shared memory, on the virtual GPU: copies
 // and outputs once, values turned round without bank conflicts, and edits that break the kernel are found.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { registerFile } from '../support/child'
-import { type LaunchReport, readReport } from './report'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+import { call, describeWithCuda } from './calls'
+import type { LaunchReport } from './report'
 
-const folder = mkdtempSync(join(tmpdir(), 'vgpu-float8-'))
-const child = join(__dirname, 'children', 'attention.ts')
 const kernel = 'attention_prefill_e4m3_256'
-let runs = 0
 
-/** The launches of one call; undefined where the addon is built without CUDA. */
-function run(kind: 'prefill-e4m3' | 'hidden-e4m3', env: Record<string, string> = {}): LaunchReport[] | undefined {
-  const report = join(folder, `${++runs}.json`)
-  const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
-    encoding: 'utf8',
-    timeout: 200_000,
-    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
-  })
-  if (done.status !== 0 && env['VGPU_REPLACE'] === undefined) throw new Error(done.stderr)
-  return done.stdout === 'none' ? undefined : readReport(report)
-}
+const run = (kind: 'prefill-e4m3' | 'hidden-e4m3', env: Record<string, string>): LaunchReport[] => call('attention.ts', [kind], { VGPU_CC: '90', ...env }).launches
 
-const toolkit = findNvcc() !== undefined
-if (toolkit) buildVirtualGpu()
-const withCuda = toolkit && run('prefill-e4m3') !== undefined
-if (!withCuda) process.stderr.write('the addon is built without CUDA: its prefill kernel of float8_e4m3 is not tested\n')
-
-;(withCuda ? describe : describe.skip)('prefill of float8_e4m3 on compute capability 9.0', () => {
+describeWithCuda('its prefill kernel of float8_e4m3 is not tested')('prefill of float8_e4m3 on compute capability 9.0', () => {
   test.each(['0', '1', '2'])('every byte is copied once, nothing is found, seed %s', (seed) => {
     for (const kind of ['prefill-e4m3', 'hidden-e4m3'] as const) {
-      const launches = run(kind, { VGPU_SEED: seed }) ?? []
+      const launches = run(kind, { VGPU_SEED: seed })
       expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
       const launch = launches.find((one) => one.kernel === kernel)!
       // [2, 130, 8 heads, 256] queries and bfloat16 outputs, [2, 700, 2 heads, 256] keys and values; 32 queries with their 4 heads are a tile, which sees keys
@@ -72,7 +49,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: its prefil
     ['1|fence.proxy.async|', /^missing proxy fence$/],
   ]
   test.each(edits)('with %s: is found', (edit, finding) => {
-    const broken = (run('prefill-e4m3', { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
+    const broken = run('prefill-e4m3', { VGPU_REPLACE: `${kernel}|${edit}` }).filter((launch) => launch.finding !== undefined)
     expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
     expect(broken[0]!.finding).toMatch(finding)
   })

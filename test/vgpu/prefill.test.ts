@@ -1,47 +1,21 @@
 // The prefill kernel of compute capability 9.0 on the virtual GPU: keys and values come once for a tile of rows and its group of heads, shared memory
 // without conflicts, of pages whatever their size, and each of several edits that breaks the kernel is found.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { registerFile } from '../support/child'
-import { type LaunchReport, readReport } from './report'
-import { buildVirtualGpu, findNvcc, root } from './samples'
+import { call, describeWithCuda, type Call } from './calls'
+import type { LaunchReport } from './report'
 
-const folder = mkdtempSync(join(tmpdir(), 'vgpu-'))
 const kernel = 'attention_prefill_bf16_128'
-let runs = 0
 
-/** The launches of one call; undefined where the addon is built without CUDA. */
-function run(kind: string, env: Record<string, string> = {}): LaunchReport[] | undefined {
-  return answerOf(kind, env).launches
-}
+const answerOf = (kind: string, env: Record<string, string>): Call => call('attention.ts', [kind], { VGPU_CC: '90', ...env })
+const run = (kind: string, env: Record<string, string>): LaunchReport[] => answerOf(kind, env).launches
 
-function answerOf(kind: string, env: Record<string, string>): { answer: string; launches: LaunchReport[] | undefined } {
-  const report = join(folder, `${++runs}.json`)
-  const child = join(__dirname, 'children', 'attention.ts')
-  const done = spawnSync(process.execPath, ['-r', registerFile, child, kind], {
-    encoding: 'utf8',
-    timeout: 200_000,
-    env: { ...process.env, VGPU_CC: '90', VGPU_REPORT: report, LD_LIBRARY_PATH: join(root, 'build', 'Release', 'vgpu'), ...env },
-  })
-  if (done.status !== 0 && env.VGPU_REPLACE === undefined) throw new Error(done.stderr)
-  return { answer: done.stdout, launches: done.stdout === 'none' ? undefined : readReport(report) }
-}
-
-const toolkit = findNvcc() !== undefined
-if (toolkit) buildVirtualGpu()
-const withCuda = toolkit && run('prefill') !== undefined
-if (!withCuda) process.stderr.write('the addon is built without CUDA: what its prefill kernel moves is not tested\n')
-
-;(withCuda ? describe : describe.skip)('prefill on compute capability 9.0', () => {
+describeWithCuda('what its prefill kernel moves is not tested')('prefill on compute capability 9.0', () => {
   const sizes = [
     { dim: 128, more: '', firstQueries: [0, 32, 64, 96, 128], step: 128 },
     { dim: 96, more: '-96', firstQueries: [0, 48, 96], step: 96 },
   ].flatMap((size) => ['0', '1', '2'].map((seed) => ({ ...size, seed })))
   test.each(sizes)('every byte is copied once, nothing is found, heads of $dim, seed $seed', ({ dim, more, firstQueries, step, seed }) => {
     for (const kind of ['prefill', 'hidden']) {
-      const launches = run(kind + more, { VGPU_SEED: seed }) ?? []
+      const launches = run(kind + more, { VGPU_SEED: seed })
       expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
       const launch = launches.find((one) => one.kernel === `attention_prefill_bf16_${dim}`)!
       // [2, 130, 8 heads, dim] queries and outputs, [2, 700, 2 heads, dim] keys and values; 32 or 48 queries with their 4 heads are a tile, which sees keys up
@@ -61,9 +35,9 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
   })
 
   test.each(['0', '1', '2'])('of pages of 4 tokens every row that is seen is copied once, and no other, seed %s', (seed) => {
-    const { answer, launches = [] } = answerOf('pages', { VGPU_SEED: seed })
+    const { stdout, launches } = answerOf('pages', { VGPU_SEED: seed })
     expect(launches.filter(({ finding }) => finding !== undefined)).toEqual([])
-    expect(answer).toBe('cuda:0')
+    expect(stdout).toBe('cuda:0')
     const launch = launches.find((one) => one.kernel === kernel)!
     const queryBytes = 2 * 130 * 8 * 128 * 2
     // Keys that tiles of 32 queries see, of 300 and of 130.
@@ -103,7 +77,7 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
   ]
   const all = [['prefill', edits], ['hidden', cleaners], ['pages', gathered]] as const
   test.each(all.flatMap(([kind, of]) => of.map(([edit, finding]) => [kind, edit, finding] as const)))('%s with %s: is found', (kind, edit, finding) => {
-    const broken = (run(kind, { VGPU_REPLACE: `${kernel}|${edit}` }) ?? []).filter((launch) => launch.finding !== undefined)
+    const broken = run(kind, { VGPU_REPLACE: `${kernel}|${edit}` }).filter((launch) => launch.finding !== undefined)
     expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
     expect(broken[0]!.finding).toMatch(finding)
   })
@@ -111,6 +85,6 @@ if (!withCuda) process.stderr.write('the addon is built without CUDA: what its p
   // Threads may write where they like: only the result tells.
   test('pages with rows that are not swizzled: other results', () => {
     const straight = '{ .reg .b32 t; shr.u32 t, $1, 3; and.b32 t, t, 112; xor.b32 $1, $1, t; cp.async.cg.shared.global [$1], [$2], 16, $3; }'
-    expect(answerOf('pages', { VGPU_REPLACE: `${kernel}|-1|cp.async.cg.shared.global|${straight}` }).answer).toBe('differs')
+    expect(answerOf('pages', { VGPU_REPLACE: `${kernel}|-1|cp.async.cg.shared.global|${straight}` }).stdout).toBe('differs')
   })
 })
