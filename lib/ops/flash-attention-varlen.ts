@@ -28,7 +28,9 @@ const keys = [...attentionKeys, ...kvScaleKeys, 'qoIndptr', 'kvIndptr']
 export function flashAttentionVarlen<L extends boolean = false>(
   q: FloatTensor, k: FloatTensor, v: FloatTensor, options: FlashAttentionVarlenOptions<L>,
 ): AttentionResult<L> {
-  const [qHandle, kHandle, vHandle] = [handleOf('q', q), handleOf('k', k), handleOf('v', v)]
+  const qHandle = handleOf('q', q)
+  const kHandle = handleOf('k', k)
+  const vHandle = handleOf('v', v)
   const nativeOptions = attentionOptions(options, { causal: false }, keys)
   const qoIndptr = checkHostIntegers('options.qoIndptr', (options as Partial<typeof options> | undefined)?.qoIndptr, 0, 0x7fffffff)
   const kvIndptr = checkHostIntegers('options.kvIndptr', (options as Partial<typeof options> | undefined)?.kvIndptr, 0, 0x7fffffff)

@@ -35,6 +35,7 @@ export interface MlaDecode {
 }
 
 const maxDim = 2 ** 31 - 1
+const decodeKeys = ['softmaxScale', 'causal', 'returnLse', 'plan', 'out'] as const
 
 export const mlaDecode: MlaDecode = Object.assign(
   <L extends boolean = false>(
@@ -63,11 +64,12 @@ export function paddedMlaDecode<L extends boolean = false>(
 ): AttentionResult<L> {
   const { pageTable, kvLens, batchSize, maxKvLen } = latentPagesOf('cache', cache).batchOf('batch', batch)
   const queries = [handleOf('qNope', qNope), handleOf('qPe', qPe)] as const
-  const { plan, ...rest } = checkOptions('options', options, ['softmaxScale', 'causal', 'returnLse', 'plan', 'out'])
-  checkFinite('options.softmaxScale', rest.softmaxScale)
+  const checked = attentionOptions(options, { causal: true }, decodeKeys)
+  const given = options as Partial<typeof options> | undefined
+  checkFinite('options.softmaxScale', given?.softmaxScale)
+  const plan: unknown = given?.plan
   const [, qoLen, numHeads] = qNope.shape
-  const schedule = checkPlan('options.plan', plan, 'mlaDecode', plannedShape(cache, batchSize, qoLen ?? 0, numHeads ?? 0))
-  const checked = attentionOptions(rest, { causal: true })
+  const schedule = plan === undefined ? plan : checkPlan('options.plan', plan, 'mlaDecode', plannedShape(cache, batchSize, qoLen ?? 0, numHeads ?? 0))
   return attentionResult(
     invoke(() =>
       native.mlaDecode(
