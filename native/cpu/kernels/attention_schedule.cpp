@@ -22,8 +22,10 @@ constexpr std::int64_t kRowsFloats = 32 * 1024;  // queries, logits and accumula
 // a block of keys and values for few rows costs more (a tenth of the time at 192 rows of 128 features).
 constexpr std::int64_t kTileFloats = 192 * 1024;
 constexpr std::int64_t kTasksPerThread = 6;
-constexpr std::int64_t kLatentRows = 192;  // of MLA's wide rows
-constexpr std::int64_t kRowStep = 48;      // a multiple of every instruction set's register tile
+constexpr std::int64_t kFewTasksPerThread = 4;  // of equal ones, where keys are few
+constexpr std::int64_t kLatentRows = 192;       // of MLA's wide rows
+constexpr std::int64_t kFewRows = 24;           // a tile of fewer is not worth packing keys for
+constexpr std::int64_t kRowStep = 48;           // a multiple of every instruction set's register tile
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -71,10 +73,13 @@ std::int64_t splits_of(const AttentionProblem& p, const Partition& part, std::in
   return std::clamp<std::int64_t>(worthwhile_splits(part.heads, keys), 1, wanted);
 }
 
+std::int64_t most_keys(const AttentionProblem& p, const SequenceSpan& s) {
+  return visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0);
+}
+
 /// Upper bound of num_splits for any kv_len up to the sequence's own.
 std::int64_t most_splits(const AttentionProblem& p, const Partition& part, const SequenceSpan& s) {
-  if (part.rows == 0) return 1;
-  return splits_of(p, part, visible_keys(p, s, s.qo_len - 1).end - std::max<std::int64_t>(visible_keys(p, s, 0).begin, 0));
+  return part.rows == 0 ? 1 : splits_of(p, part, most_keys(p, s));
 }
 
 /// What is known of a sequence before the work runs: its rows, and the most keys that it can have.
@@ -89,8 +94,15 @@ std::int64_t most_tile_rows(const AttentionProblem& p) {
 }
 
 /// Tiles as tall as leaves every thread enough of them: keys are packed once per tile. A row's result is the same in any tile.
-void widen_tiles(const AttentionProblem& p, Partition& part, int threads) {
+void widen_tiles(const AttentionProblem& p, Partition& part, int threads, std::int64_t keys) {
   std::int64_t rows = most_tile_rows(p);
+  if (keys <= kTileKv) {
+    // Even shares for every thread.
+    const std::int64_t tiles = std::min(div_up(kFewTasksPerThread * threads, p.num_kv_heads * p.batch), div_up(part.rows, kFewRows));
+    part.tile_rows = static_cast<int>(std::min({round_up(div_up(part.rows, tiles), 16), rows, part.rows}));
+    part.num_tiles = div_up(part.rows, part.tile_rows);
+    return;
+  }
   while (rows > part.tile_rows && div_up(part.rows, rows) * p.num_kv_heads * p.batch < kTasksPerThread * threads) rows -= kRowStep;
   rows = std::max<std::int64_t>(rows, part.tile_rows);
   part.num_tiles = div_up(part.rows, rows);
@@ -123,7 +135,8 @@ Partition partition_of(const AttentionProblem& p, AttentionPath path, const Sequ
   part.split_keys = round_up(div_up(end - part.keys.begin, splits_of(p, part, end - begin)), kTileKv);
   part.num_splits = div_up(end - part.keys.begin, part.split_keys);
   // By the most keys that there can be: the workspace was measured before the lengths were known.
-  if (!part.direct && !p.v_in_k && most_splits(p, part, longest_span(p, s.index)) == 1) widen_tiles(p, part, threads);
+  const SequenceSpan longest = longest_span(p, s.index);
+  if (!part.direct && !p.v_in_k && most_splits(p, part, longest) == 1) widen_tiles(p, part, threads, most_keys(p, longest));
   return part;
 }
 
@@ -216,23 +229,28 @@ float value_scale(const AttentionProblem& p, const SequenceSpan& s, std::int64_t
   return p.v_scales.data ? p.v_scales.data[s.index * p.v_scales.sequence_stride + head / p.group_size * p.v_scales.head_stride] : 1.0f;
 }
 
-/// Adds the sink, normalises, scales, converts. `accumulator` is overwritten where the row saw nothing.
-void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s, std::int64_t head, std::int64_t i, float* accumulator,
-                float max, float sum) {
+/// What a row's sums are multiplied by, from its state and its sink: 0 where it saw nothing. Writes the lse.
+float row_factor(const AttentionProblem& p, const SequenceSpan& s, std::int64_t head, std::int64_t i, float max, float sum) {
   const float sink = p.sinks ? p.sinks[head * p.sinks_stride] : kNone;
   float factor = 0, lse = sink;
-  if (sum == 0) {
-    // Nothing seen: the state may still hold 0 · NaN of keys whose logit is -inf.
-    std::fill_n(accumulator, accumulator_stride(p), 0.0f);
-  } else {
+  if (sum != 0) {
     const float top = sink > max ? sink : max;
     const float weight = max == kNone || max == top ? 1.0f : std::exp(max - top);  // max is -inf with a sum that is NaN
     const double total = static_cast<double>(sum) * weight + (p.sinks ? std::exp(static_cast<double>(sink) - top) : 0.0);
     factor = static_cast<float>(weight / total) * value_scale(p, s, head);
     if (p.lse) lse = static_cast<float>(top + std::log(total));
   }
-  functions.write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
   write_lse(p, s, head, i, lse);
+  return factor;
+}
+
+/// Adds the sink, normalises, scales, converts. `accumulator` is overwritten where the row saw nothing.
+void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s, std::int64_t head, std::int64_t i, float* accumulator,
+                float max, float sum) {
+  // Nothing seen: the state may still hold 0 · NaN of keys whose logit is -inf.
+  if (sum == 0) std::fill_n(accumulator, accumulator_stride(p), 0.0f);
+  const float factor = row_factor(p, s, head, i, max, sum);
+  functions.write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
 }
 
 void finish_rows(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceWork& work, std::int64_t kv_head, std::int64_t tile,
@@ -375,22 +393,28 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
     const std::int64_t state_stride = state_floats(problem, work.part.tile_rows);
     const TileState state(states, problem, work.part.tile_rows);
     const KeyRange keys = work.keys_of_split(task.split);
-    const AttentionTile tile{&problem,
-                             &work.span,
-                             static_cast<int>(task.kv_head),
-                             task.tile * work.part.tile_rows,
-                             work.rows_of_tile(task.tile),
-                             keys.begin,
-                             keys.end,
-                             static_cast<int>(task.num_kv_heads),
-                             state_stride,
-                             state.accumulator,
-                             state.max,
-                             state.sum,
-                             own + space.state};
+    AttentionTile tile{&problem,
+                       &work.span,
+                       static_cast<int>(task.kv_head),
+                       task.tile * work.part.tile_rows,
+                       work.rows_of_tile(task.tile),
+                       keys.begin,
+                       keys.end,
+                       static_cast<int>(task.num_kv_heads),
+                       state_stride,
+                       state.accumulator,
+                       state.max,
+                       state.sum,
+                       own + space.state};
     const auto rows = functions.takes_more(problem, work.part.rows) ? functions.more_rows : functions.rows;
+    const bool writes = !split && !work.part.direct && functions.tile_writes && functions.tile_writes(tile);
+    if (writes) {
+      tile.row_factor = [](const AttentionTile& t, std::int64_t query, std::int64_t member, float max, float sum) {
+        return row_factor(*t.problem, *t.sequence, t.kv_head * static_cast<std::int64_t>(t.problem->group_size) + member, query, max, sum);
+      };
+    }
     (work.part.direct ? rows : functions.tile)(tile);
-    for (std::int64_t h = 0; !split && h < task.num_kv_heads; ++h) {
+    for (std::int64_t h = 0; !split && !writes && h < task.num_kv_heads; ++h) {
       finish_rows(problem, functions, work, task.kv_head + h, task.tile, TileState(states + h * state_stride, problem, work.part.tile_rows), 0,
                   work.rows_of_tile(task.tile));
     }

@@ -25,6 +25,9 @@ struct AttentionTile {
   float* max;                     // [num_rows] natural-log units, -inf where no key was seen; written
   float* sum;                     // [num_rows] Σ exp(logit - max), written; NaN where a visible logit is NaN
   std::byte* scratch;             // this thread's, 64-byte aligned
+  /// Given where AttentionFunctions::tile_writes says yes: the tile then writes its outputs and leaves no state. Of a row of the tile with its max
+  /// (in natural-log units) and sum, what its sums are multiplied by; also writes the lse.
+  float (*row_factor)(const AttentionTile& tile, std::int64_t query, std::int64_t member, float max, float sum) = nullptr;
 };
 
 /// Keys per block of the online softmax.
@@ -52,20 +55,24 @@ struct AttentionFunctions {
   void (*more_rows)(const AttentionTile& tile) = nullptr;
   std::size_t (*more_rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads) = nullptr;
 
+  /// Whether `tile` can write the outputs of this tile itself, given a row_factor; absent where it never does.
+  bool (*tile_writes)(const AttentionTile& tile) = nullptr;
+
   bool takes_more(const AttentionProblem& problem, std::int64_t num_rows) const {
     return more_rows && num_rows > kMaxConvertedRows && problem.k[0].dtype != DType::kFloat8E4M3;
   }
 };
 
-#define ATTN_DECLARE(isa)                                                                                                                 \
-  namespace isa {                                                                                                                         \
-  void attention_tile(const AttentionTile& tile);                                                                                         \
-  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);                                                      \
-  void attention_rows(const AttentionTile& tile);                                                                                         \
-  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);                                    \
-  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);             \
-  inline constexpr AttentionFunctions kAttentionFunctions{attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, \
-                                                          write_attention_row};                                                           \
+#define ATTN_DECLARE(isa)                                                                                                                            \
+  namespace isa {                                                                                                                                    \
+  void attention_tile(const AttentionTile& tile);                                                                                                    \
+  bool attention_tile_writes(const AttentionTile& tile);                                                                                             \
+  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);                                                                 \
+  void attention_rows(const AttentionTile& tile);                                                                                                    \
+  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);                                               \
+  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);                        \
+  inline constexpr AttentionFunctions kAttentionFunctions{                                                                                           \
+      attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, write_attention_row, nullptr, nullptr, attention_tile_writes}; \
   }
 #ifdef ATTN_ISA
 ATTN_DECLARE(ATTN_ISA)

@@ -16,9 +16,9 @@ inline constexpr int kGemmCols = kGemmVecs * kLanes;
 // Internal linkage, so that the linker cannot mix instruction sets.
 namespace {
 
-template <int kRows, int kVecs, bool kAccumulate>
+template <int kRows, int kVecs, bool kAccumulate, bool kScale>
 __attribute__((noinline)) void gemm_registers(std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c,
-                                              std::int64_t ldc) {
+                                              std::int64_t ldc, [[maybe_unused]] const float* factors) {
   Vec sums[kRows][kVecs];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -41,21 +41,23 @@ __attribute__((noinline)) void gemm_registers(std::int64_t depth, const float* a
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) store(c + r * ldc + v * kLanes, sums[r][v]);
+    for (int v = 0; v < kVecs; ++v) store(c + r * ldc + v * kLanes, kScale ? sums[r][v] * factors[r] : sums[r][v]);
   }
 }
 
-template <int kVecs, bool kAccumulate, int kRows = kGemmRows>
-void gemm_rows(int rows, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+template <int kVecs, bool kAccumulate, bool kScale, int kRows = kGemmRows>
+void gemm_rows(int rows, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc,
+               const float* factors) {
   if constexpr (kRows > 0) {
-    if (rows == kRows) return gemm_registers<kRows, kVecs, kAccumulate>(depth, a, lda, b, ldb, c, ldc);
-    gemm_rows<kVecs, kAccumulate, kRows - 1>(rows, depth, a, lda, b, ldb, c, ldc);
+    if (rows == kRows) return gemm_registers<kRows, kVecs, kAccumulate, kScale>(depth, a, lda, b, ldb, c, ldc, factors);
+    gemm_rows<kVecs, kAccumulate, kScale, kRows - 1>(rows, depth, a, lda, b, ldb, c, ldc, factors);
   }
 }
 
-template <bool kAccumulate>
-void gemm_tile(std::int64_t rows, std::int64_t cols, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
-               std::int64_t panel_stride, float* c, std::int64_t ldc) {
+/// kScale: row r of the sums is multiplied by factors[r] on its way to C.
+template <bool kAccumulate, bool kScale>
+void gemm_panels(std::int64_t rows, std::int64_t cols, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+                 std::int64_t panel_stride, float* c, std::int64_t ldc, const float* factors) {
   static_assert(kGemmVecs == 2, "the remainder below is one vector");
   if (depth <= 0) {
     for (std::int64_t r = 0; !kAccumulate && r < rows; ++r) {
@@ -71,13 +73,25 @@ void gemm_tile(std::int64_t rows, std::int64_t cols, std::int64_t depth, const f
       const std::int64_t end = rows * (share + 1) / shares;
       const int count = static_cast<int>(end - begin);
       if (cols - j > kLanes) {
-        gemm_rows<2, kAccumulate>(count, depth, a + begin * lda, lda, b, ldb, c + begin * ldc + j, ldc);
+        gemm_rows<2, kAccumulate, kScale>(count, depth, a + begin * lda, lda, b, ldb, c + begin * ldc + j, ldc, kScale ? factors + begin : nullptr);
       } else {
-        gemm_rows<1, kAccumulate>(count, depth, a + begin * lda, lda, b, ldb, c + begin * ldc + j, ldc);
+        gemm_rows<1, kAccumulate, kScale>(count, depth, a + begin * lda, lda, b, ldb, c + begin * ldc + j, ldc, kScale ? factors + begin : nullptr);
       }
       begin = end;
     }
   }
+}
+
+template <bool kAccumulate>
+void gemm_tile(std::int64_t rows, std::int64_t cols, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+               std::int64_t panel_stride, float* c, std::int64_t ldc) {
+  gemm_panels<kAccumulate, false>(rows, cols, depth, a, lda, b, ldb, panel_stride, c, ldc, nullptr);
+}
+
+/// C[r] = factors[r] · (A · B)[r]
+[[maybe_unused]] void gemm_scaled(std::int64_t rows, std::int64_t cols, std::int64_t depth, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+                                  std::int64_t panel_stride, float* c, std::int64_t ldc, const float* factors) {
+  gemm_panels<false, true>(rows, cols, depth, a, lda, b, ldb, panel_stride, c, ldc, factors);
 }
 
 }  // namespace
