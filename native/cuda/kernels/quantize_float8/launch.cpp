@@ -14,8 +14,8 @@ namespace {
 
 using Row = Kernel<QuantizeFloat8Problem>;
 
-constexpr std::int64_t kBlocks = 1024;            // about those that a large GPU holds at once
-constexpr std::int64_t kLeastElements = 1 << 13;  // of a chunk: below, starting a block costs more than its work
+constexpr std::int64_t kBlocks = 1024;            // several for each multiprocessor of a large GPU; not tried on one
+constexpr std::int64_t kLeastElements = 1 << 13;  // of a chunk, 32 for each thread; not tried either
 
 /// A row of one group of heads, as [heads of a group, dim].
 TensorView group_row(TensorView view, std::int64_t group_size) {
