@@ -7,23 +7,9 @@
 #include <cstdint>
 
 #include "core/execution.h"
-#include "cpu/kernels/attention_tile.h"
+#include "cpu/kernels/attention_partition.h"
 
 namespace attn::cpu {
-
-/// kDirect: attention_rows.cpp for every sequence. kTiled: attention_tile.cpp; sequences of few rows within a batch of longer
-/// ones still take the direct path where they can, as they would alone.
-enum class AttentionPath { kDirect, kTiled };
-
-/// Query rows per kv head of the longest sequence.
-std::int64_t rows_per_kv_head(const AttentionProblem& problem);
-/// What of the problem's layout the direct path cannot do, as a static text; nullptr when it can.
-const char* direct_rows_missing(const AttentionProblem& problem);
-/// The path that the registry's first usable row takes.
-AttentionPath preferred_path(const AttentionProblem& problem);
-
-/// The most parts into which the keys of any sequence are split.
-std::int64_t planned_splits(const AttentionProblem& problem, AttentionPath path);
 
 /// Bytes: scratch and one tile's state per thread, and the states of split sequences. Never a copy of keys or values.
 std::size_t attention_workspace(const AttentionProblem& problem, const AttentionFunctions& functions, AttentionPath path, int num_threads);
