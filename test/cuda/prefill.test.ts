@@ -15,6 +15,9 @@ const onDevices = cuda.length > 0 ? describe.each(cuda) : describe.skip.each(['c
 const row = 'attention_prefill_sm90a'
 const find = () => native.kernels().find(({ name }) => name === row)
 
+/** Elsewhere float8_e4m3 is for the plain kernel, which takes minutes for all of this on the virtual GPU; test/ops/flash-attention-float8.test.ts has less. */
+const hasRow = find()?.unusable === ''
+
 /** Runs the work, and expects the row to have done it where the device has it. */
 function byPrefill(work: () => void, launches = 1): void {
   const before = find()?.runs
@@ -35,7 +38,8 @@ function check(c: AttentionCase, dtype: 'float16' | 'bfloat16' | 'float8_e4m3', 
 
 onDevices('prefill on %s', (device) => {
   const dims = [[64, 64], [96, 80], [96, 96], [128, 128], [192, 128], [256, 256]] as const
-  const sizes = (['float16', 'bfloat16', 'float8_e4m3'] as const).flatMap((dtype) => dims.map(([qk, vo]) => [dtype, qk, vo] as const))
+  const sizes = (['float16', 'bfloat16', 'float8_e4m3'] as const).flatMap((dtype) =>
+    dims.filter(([dim]) => dtype !== 'float8_e4m3' || dim <= 128 || hasRow).map(([qk, vo]) => [dtype, qk, vo] as const))
 
   // Two tiles of rows and three of keys, the first with keys that the window hides from some rows, the last half full.
   test.each(sizes)('%s, head dims %d and %d', (dtype, headDimQk, headDimVo) => {
@@ -47,12 +51,13 @@ onDevices('prefill on %s', (device) => {
     check({ ...c, options: {} }, dtype, device)
   })
 
-  test.each([[3, 64], [5, 64], [7, 64], [24, 64], [5, 96], [24, 96]])('groups of %d heads of %d, which leave rows of a tile empty', (numQoHeads, headDimQk) => {
-    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk, options: { causal: true } }), 'bfloat16', device)
-  })
-
-  test.each([5, 24])('groups of %d heads of 256 in float8_e4m3', (numQoHeads) => {
-    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk: 256, options: { causal: true } }), 'float8_e4m3', device)
+  const groups = [
+    ...[3, 5, 7, 24].map((heads) => [heads, 64, 'bfloat16'] as const),
+    ...[5, 24].map((heads) => [heads, 96, 'bfloat16'] as const),
+    ...(hasRow ? [5, 24] : []).map((heads) => [heads, 256, 'float8_e4m3'] as const),
+  ]
+  test.each(groups)('groups of %d heads of %d in %s, which leave rows of a tile empty', (numQoHeads, headDimQk, dtype) => {
+    check(attentionCase({ batch: 2, qoLen: 70, kvLen: 90, numQoHeads, numKvHeads: 1, headDimQk, options: { causal: true } }), dtype, device)
   })
 
   test.each<AttentionCase>([
@@ -62,16 +67,17 @@ onDevices('prefill on %s', (device) => {
     attentionCase({ batch: 3, qoLen: 90, kvLen: 150, options: { kvLens: [150, 1, 0] } }),
     attentionCase({ qoLen: 150, kvLen: 90, options: { causal: true, sinks: [0.5, -3, 4, 0] } }),
   ].flatMap((c) => [64, 96, 128, 256].map((dim) => ({ ...c, headDimQk: dim, headDimVo: dim }))))('%j', (c) => {
-    for (const dtype of ['bfloat16', 'float8_e4m3'] as const) check(c, dtype, device)
+    check(c, 'bfloat16', device)
+    if (c.headDimQk <= 128 || hasRow) check(c, 'float8_e4m3', device)
   })
 
   test('more tiles than multiprocessors: blocks work on several, one after the other', () => {
     const c = attentionCase({ batch: 7, qoLen: 65, kvLen: 130, numQoHeads: 20, numKvHeads: 20, headDimQk: 16, options: { causal: true, window: { left: 100 } } })
     check(c, 'bfloat16', device)
-    check({ ...c, headDimVo: 144 }, 'float8_e4m3', device)  // by the kernel of 256 features
+    if (hasRow) check({ ...c, headDimVo: 144 }, 'float8_e4m3', device)  // by the kernel of 256 features
   })
 
-  const kinds = [['bfloat16', 64], ['bfloat16', 96], ['float8_e4m3', 64], ['float8_e4m3', 256]] as const
+  const kinds = ([['bfloat16', 64], ['bfloat16', 96], ['float8_e4m3', 64], ['float8_e4m3', 256]] as const).filter(([dtype]) => dtype !== 'float8_e4m3' || hasRow)
   const pages = [1, 5, 8, 24, 64, 100, 256].flatMap((size) => kinds.map((kind) => [size, ...kind] as const))
   test.each(pages)('pages of %d tokens hold the same keys as a dense tensor, %s of %d', (pageSize, dtype, dim) => {
     const [qoLen, kvLen, heads] = [70, 300, 2] as const

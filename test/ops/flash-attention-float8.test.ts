@@ -78,7 +78,8 @@ const optionCases: readonly ReferenceOptions[] = [
 function sharedTests(dtype: ComputeDType | 'float8_e4m3', device: DeviceId): void {
   it.each<Scales>(['none', 'per head', 'per sequence and head'])('scales: %s', (kind) => {
     check({ batch: 2, qoLen: 1, kvLen: 70 }, dtype, kind, device)
-    for (const headDimQk of [64, 256]) check({ batch: 2, qoLen: 40, kvLen: 70, headDimQk, options: { causal: true } }, dtype, kind, device)
+    check({ batch: 2, qoLen: 40, kvLen: 70, options: { causal: true } }, dtype, kind, device)
+    if (kind === 'per sequence and head') check({ batch: 2, qoLen: 40, kvLen: 70, headDimQk: 256 }, dtype, kind, device)
   })
 
   it.each([[64, 64], [128, 128], [256, 256], [96, 96], [192, 128], [20, 20], [59, 31]])('head dims %d and %d', (headDimQk, headDimVo) => {
