@@ -1,7 +1,8 @@
 #pragma once
 // Copies of boxes of a tensor between global and shared memory by the tensor memory accelerator. PTX ISA, "cp.async.bulk.tensor".
 // One thread issues a copy. Coordinates count elements, fastest axis first; what lies outside the tensor arrives as zeros (counted as
-// bytes all the same) and is not stored. Shared addresses are multiples of 128 bytes; of 1024 with the 128-byte swizzle.
+// bytes all the same) and is not stored. Shared addresses are multiples of 128 bytes. A box may begin inside the pattern of its swizzle, such as a single
+// row among eight: chunks go where the bits of the address say (CUDA C++ Programming Guide, "Swizzle Pattern Pointer Offset Computation").
 
 #include <cuda.h>
 
