@@ -15,6 +15,8 @@ const sampleSeconds = 0.005
 const maxCalls = 1000
 /** With `cold`, a case is repeated in as much memory as this at least, and twice the last cache level. */
 const leastCold = 2 ** 28
+/** However late a case is, it is timed for so long, or for one round. */
+const leastTiming = 0.1
 /** A case that would take longer than what is left at this share of the peak is not begun. */
 const pessimism = 0.1
 
@@ -30,7 +32,7 @@ export interface CaseBudget {
   readonly deadline: number
   /** When all cases have to be over. */
   readonly last: number
-  /** A case that should take no longer gets at least a round, however late it is. */
+  /** A case that should take no longer is timed, however late it is. */
   readonly sure: number
   /** Instead of `deadline`: from the first timed call on, whatever it took to make the numbers. */
   readonly timing?: number
@@ -63,7 +65,7 @@ export async function measureCase(bench: BenchCase, settings: BenchSettings, mac
     let taken = NaN
     // Does not count: at least a sample, and every place once.
     do taken = await sample(); while (turn < numPlaces)
-    const deadline = Math.min(budget.last, budget.timing === undefined ? budget.deadline : now() + budget.timing)
+    const deadline = Math.max(Math.min(budget.last, budget.timing === undefined ? budget.deadline : now() + budget.timing), now() + leastTiming)
     const samples: number[] = []
     while (samples.length === 0 || (samples.length < budget.rounds && now() + taken < deadline)) {
       taken = await sample()

@@ -134,8 +134,10 @@ class RowsTask {
     return begin < end ? KeyRange{begin, end} : KeyRange{keys.end, keys.end};
   }
 
+  /// Short pieces of rows, those of one head among others, are no sequences that a prefetcher follows.
   ATTN_INLINE std::int64_t streams_over(KeyRange keys) const {
-    std::int64_t streams = row_bytes_ < kPageBytes ? streams_ : 1;
+    const std::int64_t read = t_.num_kv_heads * min_of(p_.head_dim_qk, p_.head_dim_vo) * static_cast<std::int64_t>(sizeof(T));
+    std::int64_t streams = row_bytes_ < kPageBytes && 2 * read >= row_bytes_ ? streams_ : 1;
     while (streams > 1 && (keys.end - keys.begin) / streams * row_bytes_ < kPageBytes) streams /= 2;
     return streams;
   }
