@@ -30,12 +30,17 @@ describeWithCuda('its prefill kernel of float8_e4m3 is not tested')('prefill of 
     }
   })
 
+  test('blocks of several tiles: nothing is found', () => {
+    const launch = run('tiles-e4m3', {}).find((one) => one.kernel === kernel)!
+    expect(launch.finding).toBeUndefined()
+  })
+
   const copies = /^(read of pending copy|shared memory race|mbarrier misuse)$/
   const products = /^register of wgmma in flight$/
   const fence = /^missing wgmma.fence$/
   const done = 'setp.eq.u32 p, 0, 0'
   // "n|statement|replacement" in the order of the kernel's text: those who turn values round, consumers, the producer that gathers,
-  // which does not run here, and the one that asks for boxes. Its wait for room for queries is not among them: a block has no second tile here.
+  // which does not run here, and the one that asks for boxes.
   const edits: readonly (readonly [string, RegExp])[] = [
     ...[0, 1, 2, 3, 4, 9, 10].map((n) => [`${n}|mbarrier.try_wait|${done}`, copies] as const),
     // The product of the scores, and four of the values.
@@ -48,8 +53,11 @@ describeWithCuda('its prefill kernel of float8_e4m3 is not tested')('prefill of 
     ['0|barrier.sync|', /^barrier misuse$/],
     ['1|fence.proxy.async|', /^missing proxy fence$/],
   ]
-  test.each(edits)('with %s: is found', (edit, finding) => {
-    const broken = run('prefill-e4m3', { VGPU_REPLACE: `${kernel}|${edit}` }).filter((launch) => launch.finding !== undefined)
+  // Room for the queries of a block's next tile.
+  const tiles: typeof edits = [[`8|mbarrier.try_wait|${done}`, copies]]
+  const all = [['prefill-e4m3', edits], ['tiles-e4m3', tiles]] as const
+  test.each(all.flatMap(([kind, of]) => of.map(([edit, finding]) => [kind, edit, finding] as const)))('%s with %s: is found', (kind, edit, finding) => {
+    const broken = run(kind, { VGPU_REPLACE: `${kernel}|${edit}` }).filter((launch) => launch.finding !== undefined)
     expect(broken.map((launch) => launch.kernel)).toEqual([kernel])
     expect(broken[0]!.finding).toMatch(finding)
   })

@@ -49,11 +49,16 @@ describeWithCuda('what its prefill kernel moves is not tested')('prefill on comp
     expect(launch.sharedWays).toBe(launch.sharedPhases)
   })
 
+  test('blocks of several tiles: nothing is found', () => {
+    const launch = run('tiles', {}).find((one) => one.kernel === kernel)!
+    expect(launch.finding).toBeUndefined()
+  })
+
   // "n|statement|replacement": each of the waits for an mbarrier in the order of the kernel's text, and so on.
   const copies = /^(read of pending copy|shared memory race|mbarrier misuse)$/
   const products = /^register of wgmma in flight$/
   const edits: readonly (readonly [string, RegExp])[] = [
-    ...[0, 1, 2, 3, 4, 5].map((n) => [`${n}|mbarrier.try_wait|setp.eq.u32 p, 0, 0`, copies] as const),
+    ...[0, 1, 2, 3, 4, 5, 10, 11].map((n) => [`${n}|mbarrier.try_wait|setp.eq.u32 p, 0, 0`, copies] as const),
     ...[0, 1, 2, 3].map((n) => [`${n}|wgmma.wait_group|`, products] as const),
     ['-1|wgmma.commit_group|', products],
     ['0|wgmma.fence|', /^missing wgmma.fence$/],
@@ -65,6 +70,8 @@ describeWithCuda('what its prefill kernel moves is not tested')('prefill on comp
   ]
   // The cleaners' writes, before the product reads them.
   const cleaners: typeof edits = [['1|fence.proxy.async|', /^missing proxy fence$/]]
+  // Room for the queries of a block's next tile.
+  const tiles: typeof edits = [['9|mbarrier.try_wait|setp.eq.u32 p, 0, 0', copies]]
   // What is gathered: a tile is announced by the next one's copies, where the producer has to wait, and at the end. The fences before values are announced
   // are not among them: keys of the next step, which are waited for first, have one after the same copies.
   const gathered: typeof edits = [
@@ -75,7 +82,7 @@ describeWithCuda('what its prefill kernel moves is not tested')('prefill on comp
     ...[5, 6, 7].map((n) => [`${n}|fence.proxy.async|`, /^missing proxy fence$/] as const),
     ...[7, 8].map((n) => [`${n}|mbarrier.try_wait|setp.eq.u32 p, 0, 0`, copies] as const),
   ]
-  const all = [['prefill', edits], ['hidden', cleaners], ['pages', gathered]] as const
+  const all = [['prefill', edits], ['hidden', cleaners], ['tiles', tiles], ['pages', gathered]] as const
   test.each(all.flatMap(([kind, of]) => of.map(([edit, finding]) => [kind, edit, finding] as const)))('%s with %s: is found', (kind, edit, finding) => {
     const broken = run(kind, { VGPU_REPLACE: `${kernel}|${edit}` }).filter((launch) => launch.finding !== undefined)
     expect(broken.map((launch) => launch.kernel)).toEqual([kernel])

@@ -1,5 +1,5 @@
 // Runs one call on the first CUDA device, or says that there is none:
-// attention.ts decode|prefill|hidden|prefill-96|hidden-96|prefill-e4m3|hidden-e4m3|pages|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
+// attention.ts decode|prefill|hidden|tiles|prefill-96|hidden-96|prefill-e4m3|hidden-e4m3|tiles-e4m3|pages|mla|mla-rows|mla-tiles|mla-plan|mla-e4m3|linear
 import { devices, flashAttention, linear, mlaDecode, MlaKvCache, pagedAttention, PagedKvCache, type FloatTensor } from '../../../lib/index'
 import { storeInTurns } from '../../support/paged-sequences'
 import { Random } from '../../support/random'
@@ -53,14 +53,15 @@ function run(kind: string | undefined): void {
     linear(x, tensorOf(random.normals(outFeatures * inFeatures), [outFeatures, inFeatures], 'bfloat16', device)).readSync()
     return
   }
-  const qoLen = kind === 'decode' ? 1 : 130
+  // tiles: more tiles than there are multiprocessors, so that a block has several.
+  const [qoLen, kvLen, kvHeads] = kind === 'decode' ? [1, 700, 2] : kind?.startsWith('tiles') ? [130, 150, 14] : [130, 700, 2]
   const [dtype, dim, notFinite] = kind?.endsWith('-e4m3') ? ['float8_e4m3', 256, NaN] as const : ['bfloat16', kind?.endsWith('-96') ? 96 : 128, Infinity] as const
   const tensor = (length: number, heads: number): FloatTensor =>
     tensorOf(random.normals(2 * length * heads * dim), [2, length, heads, dim], dtype, device)
-  const q = tensor(qoLen, 8)
-  const k = tensor(700, 2)
+  const q = tensor(qoLen, 4 * kvHeads)
+  const k = tensor(kvLen, kvHeads)
   // hidden: values of the last token are not finite, and most queries do not see it.
-  const v = !kind?.startsWith('hidden') ? tensor(700, 2)
+  const v = !kind?.startsWith('hidden') ? tensor(kvLen, kvHeads)
     : tensorOf(random.normals(2 * 700 * 2 * dim).map((x, i) => (i % (700 * 2 * dim) < 699 * 2 * dim ? x : notFinite)), [2, 700, 2, dim], dtype, device)
   flashAttention(q, k, v, { causal: kind !== 'decode' }).out.readSync()
 }
