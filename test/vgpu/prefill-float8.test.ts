@@ -5,7 +5,7 @@ import type { LaunchReport } from './report'
 
 const kernel = 'attention_prefill_e4m3_256'
 
-const run = (kind: 'prefill-e4m3' | 'hidden-e4m3', env: Record<string, string>): LaunchReport[] => call('attention.ts', [kind], { VGPU_CC: '90', ...env }).launches
+const run = (kind: 'prefill-e4m3' | 'hidden-e4m3' | 'tiles-e4m3', env: Record<string, string>): LaunchReport[] => call('attention.ts', [kind], { VGPU_CC: '90', ...env }).launches
 
 describeWithCuda('its prefill kernel of float8_e4m3 is not tested')('prefill of float8_e4m3 on compute capability 9.0', () => {
   test.each(['0', '1', '2'])('every byte is copied once, nothing is found, seed %s', (seed) => {
