@@ -5,7 +5,7 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-/// What is fetched beside the arithmetic on a row: the lines so many bytes after it. 0: nothing, where other rows of the same keys have fetched it.
+/// What is fetched beside the arithmetic on a row: the lines so many bytes after it; nothing where other rows of the same keys have fetched it.
 template <bool kOn>
 struct Fetch {
   std::int64_t bytes = 0;

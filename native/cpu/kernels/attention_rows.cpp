@@ -12,9 +12,9 @@
 namespace attn::cpu::ATTN_ISA {
 namespace {
 
-/// A hardware prefetcher runs some twenty lines ahead of one sequence of addresses, and the core itself, with the arithmetic of decoding between its
-/// loads, ten: together too few to keep memory busy. So keys are read as several sequences at once, each in a memory page of its own: of two in one
-/// page a prefetcher follows neither.
+/// A hardware prefetcher runs at most twenty lines ahead of one sequence of addresses, and follows one in each memory page (Intel's optimization manual);
+/// the core itself, with the arithmetic of decoding between its loads, has only some lines more under way: together too few to keep memory busy. So keys
+/// are read as several sequences at once, each in a page of its own.
 constexpr std::int64_t kFewestStreams = 4;
 constexpr std::int64_t kPageBytes = 4096;
 /// From a row to what is fetched beside it.
