@@ -85,20 +85,33 @@ void Queue::offer_and_unlock(std::unique_lock<std::mutex>& lock) {
   offered_.store(true, std::memory_order_release);
   put_off_ns_ = 0;
   if (!started_) {  // no thread to be had: the caller's own does the work
-    while (running_) finished_.wait(lock);
+    while (running_) sleep_until_done(done_ + 1, lock);
     while (!items_.empty()) run_next(lock);
     return;
   }
+  hand_over(lock);
+}
+
+/// Items that were offered are for the queue's thread to go on with. Releases the lock.
+void Queue::hand_over(std::unique_lock<std::mutex>& lock) {
   // To wake a thread costs the caller more than all the rest of an op: only where it does sleep, and not into a held lock.
-  const bool wake = std::exchange(asleep_, false);
+  const bool wake = offered_.load(std::memory_order_relaxed) && !running_ && std::exchange(asleep_, false);
   lock.unlock();
   if (wake) added_.notify_one();
+}
+
+/// Who sleeps for a later item is not woken by each before it: a woken thread takes a processor from those that work.
+void Queue::sleep_until_done(std::uint64_t item, std::unique_lock<std::mutex>& lock) {
+  awaited_ = std::min(awaited_, item);
+  finished_.wait(lock);
 }
 
 bool Queue::finish_put_off() {
   std::unique_lock lock(mutex_);
   while (!items_.empty() && !running_ && !offered_.load(std::memory_order_relaxed)) run_next(lock);
-  return done_ == enqueued_;
+  const bool done = done_ == enqueued_;
+  hand_over(lock);
+  return done;
 }
 
 std::uint64_t Queue::last_enqueued() {
@@ -112,15 +125,17 @@ void Queue::wait_for(std::uint64_t item) {
     if (!running_) {
       run_next(lock);
     } else {
-      finished_.wait(lock);
+      // What was offered, the queue's thread runs up to this item; what was put off, whoever waits for it.
+      sleep_until_done(offered_.load(std::memory_order_relaxed) ? item : done_ + 1, lock);
     }
   }
+  hand_over(lock);
 }
 
 void Queue::wait_for_cancelled(const CancelFlag& cancel) {
   offer();  // what is skipped has to let go of its memory
   std::unique_lock lock(mutex_);
-  while (running_ && running_cancel_ == cancel) finished_.wait(lock);
+  while (running_ && running_cancel_ == cancel) sleep_until_done(done_ + 1, lock);
 }
 
 std::string Queue::failure(bool clear) {
@@ -182,6 +197,8 @@ void Queue::run_next(std::unique_lock<std::mutex>& lock) {
   if (failure_.empty()) failure_ = std::move(failure);
   ++done_;
   running_ = false;
+  if (done_ < awaited_) return;
+  awaited_ = kNone;  // until who wakes up sleeps on
   finished_.notify_all();
 }
 
@@ -196,14 +213,11 @@ void* Queue::main(void* queue) {
       spin_until(added);
       lock.lock();
     }
+    // A thread that waits for an item may be running them; it hands over what is left.
     while (!added() || self.running_) {
-      if (!added()) {
-        self.asleep_ = true;
-        self.added_.wait(lock);
-        self.asleep_ = false;
-      } else {
-        self.finished_.wait(lock);
-      }
+      self.asleep_ = true;
+      self.added_.wait(lock);
+      self.asleep_ = false;
     }
     self.run_next(lock);
   }

@@ -48,6 +48,8 @@ class Queue {
   void offer_and_unlock(std::unique_lock<std::mutex>& lock);
   void start_thread();
   void run_next(std::unique_lock<std::mutex>& lock);
+  void sleep_until_done(std::uint64_t item, std::unique_lock<std::mutex>& lock);
+  void hand_over(std::unique_lock<std::mutex>& lock);
   std::byte* take_workspace(std::int64_t bytes);
   void give_workspace(std::int64_t bytes);
   void free_workspace();
@@ -61,6 +63,8 @@ class Queue {
   double put_off_ns_ = 0;             // of all that was put off
   bool asleep_ = false;               // the queue's thread is, until added_
   std::uint64_t enqueued_ = 0, done_ = 0;
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  std::uint64_t awaited_ = kNone;  // the first item whose end a thread sleeps for, on finished_
   bool running_ = false, started_ = false;
   CancelFlag running_cancel_;  // of the item that runs
   std::string failure_;

@@ -1,6 +1,7 @@
 // The in-order queue and the thread pool under it, without a kernel.
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -76,6 +77,22 @@ TEST(queue_runs_items_in_order) {
   device.queue.wait_for(device.queue.last_enqueued());
   CHECK_EQUAL(order.size(), 100u);
   for (int i = 0; i < 100; ++i) CHECK_EQUAL(order[i], i);
+}
+
+TEST(queue_lets_who_waits_for_the_last_item_sleep_through_the_others) {
+  Device device;
+  constexpr int kItems = 60;
+  std::uint64_t last = 0;
+  for (int i = 0; i < kItems; ++i) last = device.enqueue([](Execution&) { usleep(500); });
+  usleep(2000);  // the queue's thread has begun
+  const auto sleeps = [] {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+  };
+  const long before = sleeps();
+  device.queue.wait_for(last);
+  CHECK(sleeps() - before < kItems / 4);
 }
 
 TEST(queue_lets_go_of_an_item_before_it_counts_as_done) {
