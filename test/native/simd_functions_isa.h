@@ -83,15 +83,15 @@ void softmax(float* row, std::int64_t count, float scale) {
   for (std::int64_t j = count; j % kLanes != 0; ++j) row[j] = -__builtin_inff();
   Vec peak = broadcast(-__builtin_inff());
   for (std::int64_t j = 0; j < count; j += kLanes) peak = max_of(load(row + j), peak);
-  const float max = reduce_max(peak) * scale;
+  const float factor = scale * 1.44269504f, max = reduce_max(peak) * factor;
   Vec total{};
   for (std::int64_t j = 0; j < count; j += kLanes) {
-    const Vec x = power_of_two((load(row + j) * scale - max) * 1.44269504f);
+    const Vec x = power_of_two(load(row + j) * factor - max);
     total += x;
     store(row + j, x);
   }
-  const float factor = 1 / reduce_add(total);
-  for (std::int64_t j = 0; j < count; j += kLanes) store(row + j, load(row + j) * factor);
+  const float share = 1 / reduce_add(total);
+  for (std::int64_t j = 0; j < count; j += kLanes) store(row + j, load(row + j) * share);
 }
 
 constexpr test::SimdFunctions kFunctions{ATTN_ISA_NAME, kLanes,    kGemmCols, widen,    narrow,         widen_pairs,  exp_all, power_of_two_all,

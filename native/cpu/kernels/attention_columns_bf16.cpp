@@ -24,7 +24,7 @@ class ColumnTask : Bf16ColumnTask {
   void run(KeyRange keys) {
     pack_queries(t_, scratch_.queries);
     each_block(keys, [this](KeyRange of_block) { add_block(of_block); });
-    finish();
+    finish_states(0, num_rows());
   }
 
  private:
@@ -51,6 +51,7 @@ void attention_columns_bf16(const AttentionTile& t) {
   clear_state(t);
   const KeyRange keys = tile_keys(t);
   if (keys.begin < keys.end) ColumnTask(t).run(keys);
+  finish_heads(t);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

@@ -74,8 +74,8 @@ ATTN_INLINE Vec load_scaled(const KvRows& rows, const std::byte* row, std::int64
 /// Width of a packed query row: one vector more than its features, since the last store of each part may run over.
 ATTN_INLINE std::int64_t query_stride(const AttentionProblem& p) { return round_up(p.head_dim_qk, kLanes) + kLanes; }
 
-/// Converts the tile's query rows to float32, the parts side by side: queries[num_rows, query_stride].
-ATTN_INLINE void pack_queries(const AttentionTile& t, float* queries) {
+/// Converts the tile's query rows [first, end) to float32, the parts side by side: queries[num_rows, query_stride].
+ATTN_INLINE void pack_queries(const AttentionTile& t, int first, int end, float* queries) {
   const AttentionProblem& p = *t.problem;
   std::int64_t offset = 0;
   for (int part = 0; part < p.num_parts; ++part) {
@@ -84,9 +84,9 @@ ATTN_INLINE void pack_queries(const AttentionTile& t, float* queries) {
       using T = ElementOf<decltype(typed)>;
       const std::int64_t stride = query_stride(p), first_head = t.kv_head * static_cast<std::int64_t>(p.group_size);
       const bool whole = q.dim_stride == 1 && q.dim % kLanes == 0;
-      std::int64_t query = t.row_begin / p.group_size, member = t.row_begin % p.group_size;
-      float* dst = queries + offset;
-      for (int r = 0; r < t.num_rows; ++r, dst += stride) {
+      std::int64_t query = (t.row_begin + first) / p.group_size, member = (t.row_begin + first) % p.group_size;
+      float* dst = queries + first * stride + offset;
+      for (int r = first; r < end; ++r, dst += stride) {
         const std::byte* src = q.data + (t.sequence->q_start[part] + query * q.row_stride + (first_head + member) * q.head_stride) * bytes_of(q.dtype);
         if (whole) {
           for (std::int64_t d = 0; d < q.dim; d += kLanes) store(dst + d, load(reinterpret_cast<const T*>(src) + d));
@@ -110,6 +110,11 @@ ATTN_INLINE KeyRange tile_keys(const AttentionTile& t) {
   return {max_of(first.begin, t.kv_begin), min_of(last.end, t.kv_end)};
 }
 
+/// Where the keys end that row r sees; never falls from row to row.
+ATTN_INLINE std::int64_t keys_end(const AttentionTile& t, int r) {
+  return min_of(visible_keys(*t.problem, *t.sequence, (t.row_begin + r) / t.problem->group_size).end, t.kv_end);
+}
+
 /// The part of a tile that is its kv head number h.
 ATTN_INLINE AttentionTile tile_of_head(const AttentionTile& t, int h) {
   AttentionTile head = t;
@@ -119,6 +124,11 @@ ATTN_INLINE AttentionTile tile_of_head(const AttentionTile& t, int h) {
   head.max += h * t.state_stride;
   head.sum += h * t.state_stride;
   return head;
+}
+
+/// Where the tile's outputs are its own to write, from the final states of all its rows.
+ATTN_INLINE void finish_heads(const AttentionTile& t) {
+  for (int h = 0; t.write_row && h < t.num_kv_heads; ++h) write_outputs(tile_of_head(t, h), 0, t.num_rows);
 }
 
 /// Nothing seen yet.

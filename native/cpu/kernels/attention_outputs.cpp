@@ -23,8 +23,7 @@ float value_scale(const AttentionProblem& p, const SequenceSpan& s, std::int64_t
   return p.v_scales.data ? p.v_scales.data[s.index * p.v_scales.sequence_stride + head / p.group_size * p.v_scales.head_stride] : 1.0f;
 }
 
-}  // namespace
-
+/// What a row's sums are multiplied by, from its state and its sink.
 float row_factor(const AttentionProblem& p, const SequenceSpan& s, std::int64_t head, std::int64_t i, float max, float sum) {
   const float sink = p.sinks ? p.sinks[head * p.sinks_stride] : kNone;
   float factor = 0, lse = sink;
@@ -39,29 +38,35 @@ float row_factor(const AttentionProblem& p, const SequenceSpan& s, std::int64_t 
   return factor;
 }
 
-namespace {
-
 /// Adds the sink, normalises, scales, converts. `accumulator` is overwritten where the row saw nothing.
-void finish_row(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s, std::int64_t head, std::int64_t i, float* accumulator,
-                float max, float sum) {
+void finish_row(const AttentionProblem& p, WriteRow* write_row, const SequenceSpan& s, std::int64_t head, std::int64_t i, float* accumulator, float max,
+                float sum) {
   // Nothing seen: the state may still hold 0 · NaN of keys whose logit is -inf.
   if (sum == 0) std::fill_n(accumulator, accumulator_stride(p), 0.0f);
   const float factor = row_factor(p, s, head, i, max, sum);
-  functions.write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
+  write_row(accumulator, factor, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
 }
 
 }  // namespace
 
-void finish_rows(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s, std::int64_t kv_head, std::int64_t row_begin,
-                 const TileState& state, int first, int end) {
+void finish_rows(const AttentionProblem& p, WriteRow* write_row, const SequenceSpan& s, std::int64_t kv_head, std::int64_t row_begin, const TileState& state,
+                 int first, int end) {
   const std::int64_t row = row_begin + first, stride = accumulator_stride(p);
   std::int64_t query = row / p.group_size, member = row % p.group_size;
   for (int r = first; r < end; ++r) {
-    finish_row(p, functions, s, kv_head * p.group_size + member, query, state.accumulator + r * stride, state.max[r], state.sum[r]);
+    finish_row(p, write_row, s, kv_head * p.group_size + member, query, state.accumulator + r * stride, state.max[r], state.sum[r]);
     if (++member < p.group_size) continue;
     member = 0;
     ++query;
   }
+}
+
+void write_outputs(const AttentionTile& t, int first, int end) {
+  finish_rows(*t.problem, t.write_row, *t.sequence, t.kv_head, t.row_begin, TileState(t), first, end);
+}
+
+float output_factor(const AttentionTile& t, std::int64_t query, std::int64_t member, float max, float sum) {
+  return row_factor(*t.problem, *t.sequence, t.kv_head * static_cast<std::int64_t>(t.problem->group_size) + member, query, max, sum);
 }
 
 TileState merge_splits(const AttentionProblem& p, const SplitStates& states, std::int64_t rows, int first, int end) {
@@ -90,11 +95,11 @@ TileState merge_splits(const AttentionProblem& p, const SplitStates& states, std
   return merged;
 }
 
-void write_padding(const AttentionProblem& p, const AttentionFunctions& functions, const SequenceSpan& s) {
+void write_padding(const AttentionProblem& p, WriteRow* write_row, const SequenceSpan& s) {
   const std::vector<float> zeros(accumulator_stride(p));
   for (std::int64_t i = s.qo_len; i < s.qo_rows; ++i) {
     for (int head = 0; head < p.num_qo_heads; ++head) {
-      functions.write_row(zeros.data(), 1, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
+      write_row(zeros.data(), 1, p.head_dim_vo, p.out.dtype, out_row(p, s, head, i), p.out.dim_stride);
       write_lse(p, s, head, i, kNone);
     }
   }

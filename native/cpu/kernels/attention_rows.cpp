@@ -270,7 +270,7 @@ void attention_rows(const AttentionTile& t) {
   for (int h = 0; h < t.num_kv_heads; ++h) {
     const AttentionTile head = tile_of_head(t, h);
     clear_state(head);
-    pack_queries(head, queries + static_cast<std::int64_t>(h) * t.num_rows * query_stride(*t.problem));
+    pack_queries(head, 0, t.num_rows, queries + static_cast<std::int64_t>(h) * t.num_rows * query_stride(*t.problem));
   }
   const KeyRange keys = tile_keys(t);
   with_operand_dtype(t.problem->k[0].dtype, [&](auto* typed) {
@@ -283,6 +283,7 @@ void attention_rows(const AttentionTile& t) {
       for (int r = 0; r < t.num_rows; ++r) undeal_row(accumulator + r * accumulator_stride(*t.problem), t.problem->head_dim_vo);
     }
   });
+  finish_heads(t);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

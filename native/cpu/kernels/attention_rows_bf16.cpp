@@ -82,7 +82,7 @@ class RowsTask : Bf16ColumnTask {
     for (int h = 0; h < heads; ++h) pack_queries(tile_of_head(t_, h), scratch_.queries + h * kPanelCols * depth_);
     RowFetch(k_[0], keys.begin, min_of(block_keys_, keys.end - keys.begin), heads, 1).step();
     each_block(keys, [&](KeyRange of_block) { add_block(of_block, keys.end); });
-    finish();
+    finish_states(0, num_rows());
   }
 
  private:
@@ -148,6 +148,7 @@ void attention_rows_bf16(const AttentionTile& t) {
   for (int h = 0; h < t.num_kv_heads; ++h) clear_state(tile_of_head(t, h));
   const KeyRange keys = tile_keys(t);
   if (keys.begin < keys.end) RowsTask(t).run(keys);
+  finish_heads(t);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

@@ -159,29 +159,20 @@ void run_attention(const AttentionProblem& problem, const AttentionFunctions& fu
                        state.max,
                        state.sum,
                        own + space.state};
+    if (!split) tile.write_row = functions.write_row;
     const auto rows = functions.takes_more(problem, work.part.rows) ? functions.more_rows : functions.rows;
-    const bool writes = !split && !work.part.direct && functions.tile_writes && functions.tile_writes(tile);
-    if (writes) {
-      tile.row_factor = [](const AttentionTile& t, std::int64_t query, std::int64_t member, float max, float sum) {
-        return row_factor(*t.problem, *t.sequence, t.kv_head * static_cast<std::int64_t>(t.problem->group_size) + member, query, max, sum);
-      };
-    }
     (work.part.direct ? rows : functions.tile)(tile);
-    for (std::int64_t h = 0; !split && !writes && h < task.num_kv_heads; ++h) {
-      finish_rows(problem, functions, work.span, task.kv_head + h, tile.row_begin, TileState(states + h * state_stride, problem, work.part.tile_rows), 0,
-                  work.rows_of_tile(task.tile));
-    }
   });
 
   const std::int64_t num_merges = static_cast<std::int64_t>(merges.size());
   const std::int64_t num_padded = static_cast<std::int64_t>(padded.size());
   if (num_merges + num_padded == 0) return;
   execution.parallel_for(num_merges + num_padded, [&](std::int64_t n, int) {
-    if (n >= num_merges) return write_padding(problem, functions, sequences[padded[n - num_merges]].span);
+    if (n >= num_merges) return write_padding(problem, functions.write_row, sequences[padded[n - num_merges]].span);
     const Merge& merge = merges[n];
     const SequenceWork& work = sequences[merge.sequence];
     const TileState merged = merge_splits(problem, work.split_states(problem, merge.kv_head, merge.tile), work.part.tile_rows, merge.first, merge.end);
-    finish_rows(problem, functions, work.span, merge.kv_head, merge.tile * work.part.tile_rows, merged, merge.first, merge.end);
+    finish_rows(problem, functions.write_row, work.span, merge.kv_head, merge.tile * work.part.tile_rows, merged, merge.first, merge.end);
   });
 }
 

@@ -134,13 +134,17 @@ ATTN_INLINE void softmax_rows(float* logits, int count, const float* scales, flo
 
 // ── blocks of any number of keys ───────────────────────────────────────────────────────────────────────────────
 // In two steps, each for many rows: the maxima, then the probabilities. In one, every row would wait for its own maximum.
-// Powers of two, so that the scale and log2(e) are one product: p = 2^((x - max) · scale · log2(e)), exactly 1 at the maximum.
+// Powers of two, so that the scale and log2(e) are one product, fused with the difference: p = 2^(x · scale · log2(e) - max). The maximum is
+// kept as the exponent that it rounds to, the same for sums, accumulators and lse.
+
+/// From a maximum to the units of the lse.
+inline constexpr float kNaturalUnits = 0.6931472f;
 
 /// How the logits of all rows become exponents.
 struct LogitScale {
   bool bent;      // options apply before the maximum is taken; otherwise logits are only scaled, by more than 0
-  float factor;   // from differences of logits to powers of two
-  float natural;  // from a logit to the units of the lse
+  float factor;   // from logits to powers of two
+  float natural;  // from logits to the units of the lse
   float scale;    // of products, where they are bent
 };
 
@@ -169,41 +173,62 @@ ATTN_INLINE void mask_row(float* logits, std::int64_t lo, std::int64_t hi, std::
   for (std::int64_t j = max_of(hi / kLanes * kLanes, begin); j < end; j += kLanes) mask(j);
 }
 
-/// The maximum moves on over `count` logits, a multiple of kLanes; NaN never becomes it. Returns what the row's accumulator and sum must
-/// be multiplied with: 1 unless it moved. What nothing was added to is 0 or NaN and needs no factor.
-ATTN_INLINE float raise_row_max(const float* logits, std::int64_t count, float factor, float* max) {
-  Vec peaks[2] = {broadcast(*max), broadcast(*max)};
+/// The largest of `count` logits, a multiple of kLanes; NaN never is.
+ATTN_INLINE float row_peak(const float* logits, std::int64_t count) {
+  Vec peaks[2] = {broadcast(-__builtin_inff()), broadcast(-__builtin_inff())};
   std::int64_t j = 0;
   for (; j + 2 * kLanes <= count; j += 2 * kLanes) {
     peaks[0] = max_of(load(logits + j), peaks[0]);  // a NaN loses
     peaks[1] = max_of(load(logits + j + kLanes), peaks[1]);
   }
   if (j < count) peaks[0] = max_of(load(logits + j), peaks[0]);
-  const float before = *max, moved = reduce_max(max_of(peaks[0], peaks[1]));
-  *max = moved;
-  return moved > before && before != -__builtin_inff() ? power_of_two(broadcast((before - moved) * factor))[0] : 1.0f;
+  return reduce_max(max_of(peaks[0], peaks[1]));
 }
 
-/// `count` logits become probabilities, 0 where they are -inf; returns their sum. Its bits do not depend on how many vectors of -inf end the
-/// row, nor on how many pairs of them begin it.
-ATTN_INLINE float exponentiate_row(float* logits, std::int64_t count, float factor, float max) {
-  const Vec base = broadcast(max == -__builtin_inff() ? 0.0f : max), factors = broadcast(factor);
-  Vec totals[2] = {};
+/// The row's maximum, in powers of two, moves on over `count` more logits. Returns what its accumulator and sum must be multiplied with: 1 unless
+/// it moved. What nothing was added to is 0 or NaN and needs no factor.
+ATTN_INLINE float raise_row_max(const float* logits, std::int64_t count, float factor, float* max) {
+  const Vec before = broadcast(*max), moved = max_of(broadcast(row_peak(logits, count) * factor), before);
+  *max = moved[0];
+  return moved[0] > before[0] && before[0] != -__builtin_inff() ? power_of_two(before - moved)[0] : 1.0f;
+}
+
+/// `count` logits of kRows rows, `stride` apart, become probabilities, 0 where they are -inf; sums[r] becomes their sum. Its bits do not depend on
+/// how many vectors of -inf end the row, nor on how many pairs of them begin it. Rows go side by side: the end of one would be waited for.
+template <int kRows>
+ATTN_INLINE void exponentiate_side_by_side(float* logits, std::int64_t stride, std::int64_t count, float factor, const float* max, float* sums) {
+  const Vec factors = broadcast(factor);
+  Vec base[kRows], totals[kRows][2] = {};
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) base[r] = broadcast(max[r] == -__builtin_inff() ? 0.0f : max[r]);
   std::int64_t j = 0;
-#pragma GCC unroll 2
   for (; j + 2 * kLanes <= count; j += 2 * kLanes) {
-    const Vec low = power_of_two((load(logits + j) - base) * factors), high = power_of_two((load(logits + j + kLanes) - base) * factors);
-    totals[0] += low;
-    totals[1] += high;
-    store(logits + j, low);
-    store(logits + j + kLanes, high);
+#pragma GCC unroll 8
+    for (int i = 0; i < 2 * kRows; ++i) {
+      float* at = logits + i / 2 * stride + j + i % 2 * kLanes;
+      const Vec p = power_of_two(load(at) * factors - base[i / 2]);
+      totals[i / 2][i % 2] += p;
+      store(at, p);
+    }
   }
   if (j < count) {
-    const Vec low = power_of_two((load(logits + j) - base) * factors);
-    totals[0] += low;
-    store(logits + j, low);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      float* at = logits + r * stride + j;
+      const Vec p = power_of_two(load(at) * factors - base[r]);
+      totals[r][0] += p;
+      store(at, p);
+    }
   }
-  return reduce_add(totals[0] + totals[1]);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sums[r] = reduce_add(totals[r][0] + totals[r][1]);
+}
+
+/// The same for any number of rows.
+ATTN_INLINE void exponentiate_rows(float* logits, std::int64_t stride, int rows, std::int64_t count, float factor, const float* max, float* sums) {
+  int r = 0;
+  for (; r + 4 <= rows; r += 4) exponentiate_side_by_side<4>(logits + r * stride, stride, count, factor, max + r, sums + r);
+  for (; r < rows; ++r) exponentiate_side_by_side<1>(logits + r * stride, stride, count, factor, max + r, sums + r);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

@@ -6,7 +6,18 @@
 
 namespace attn::cpu::ATTN_ISA {
 
-/// `count` logits, a multiple of kDepthStep, become probabilities, 0 where they are -inf; returns their sum, as exponentiate_row() does.
+// The maximum stays a logit, and is subtracted before the scale is applied: the probability there must be 1, since it is rounded to bfloat16 and its
+// part of the sum is not.
+
+/// The row's maximum moves on over `count` more logits. Returns what its accumulator and sum must be multiplied with: 1 unless it moved. What
+/// nothing was added to is 0 or NaN and needs no factor.
+ATTN_INLINE float raise_row_logit(const float* logits, std::int64_t count, float factor, float* max) {
+  const Vec before = broadcast(*max), moved = max_of(broadcast(row_peak(logits, count)), before);
+  *max = moved[0];
+  return moved[0] > before[0] && before[0] != -__builtin_inff() ? power_of_two((before - moved) * factor)[0] : 1.0f;
+}
+
+/// `count` logits, a multiple of kDepthStep, become probabilities, 0 where they are -inf; returns their sum.
 ATTN_INLINE float exponentiate_row(const float* logits, std::int64_t count, float factor, float max, BFloat* probabilities) {
   const Vec base = broadcast(max == -__builtin_inff() ? 0.0f : max), factors = broadcast(factor);
   Vec totals[2] = {};

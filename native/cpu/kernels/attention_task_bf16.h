@@ -97,9 +97,9 @@ class Bf16Task {
     }
   }
 
-  /// Maxima in units of the lse, features in their own order.
-  ATTN_INLINE void finish() const {
-    for (int r = 0; r < num_rows(); ++r) {
+  /// Of rows [first, end): maxima in units of the lse, features in their own order.
+  ATTN_INLINE void finish_states(int first, int end) const {
+    for (int r = first; r < end; ++r) {
       *max_at(r) *= scale_.natural;
       put_in_turn(accumulator_at(r), p_.head_dim_vo);
     }

@@ -10,6 +10,9 @@
 
 namespace attn::cpu {
 
+/// dst[d · dim_stride] = values[d] · factor, rounded to dtype.
+using WriteRow = void(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
+
 /// Rows of one kv head's group against a range of keys. Row r is query r / group_size of head kv_head · group_size + r % group_size.
 /// The direct path takes the same rows of num_kv_heads kv heads from kv_head on.
 struct AttentionTile {
@@ -25,15 +28,22 @@ struct AttentionTile {
   float* max;                     // [num_rows] natural-log units, -inf where no key was seen; written
   float* sum;                     // [num_rows] Σ exp(logit - max), written; NaN where a visible logit is NaN
   std::byte* scratch;             // this thread's, 64-byte aligned
-  /// Given where AttentionFunctions::tile_writes says yes: the tile then writes its outputs and leaves no state. Of a row of the tile with its max
-  /// (in natural-log units) and sum, what its sums are multiplied by; also writes the lse.
-  float (*row_factor)(const AttentionTile& tile, std::int64_t query, std::int64_t member, float max, float sum) = nullptr;
+  /// Given where no other split has a part in these rows: their outputs are then written as soon as a state is final, while it is in the cache, by
+  /// write_outputs() or with output_factor(), and no state need be left.
+  WriteRow* write_row = nullptr;
 };
+
+// attention_outputs.cpp; for a tile with a write_row.
+
+/// Writes the outputs and lse of rows [first, end) of one kv head from their states; accumulators are overwritten.
+void write_outputs(const AttentionTile& tile, int first, int end);
+/// What the sums of one row, with its max in natural-log units, are multiplied by: 0 where it saw nothing. Writes the lse.
+float output_factor(const AttentionTile& tile, std::int64_t query, std::int64_t member, float max, float sum);
 
 /// Keys per block of the online softmax.
 inline constexpr int kTileKv = 64;
 /// Rows of one tile, bounded further by the head dims.
-inline constexpr int kMaxTileRows = 576;
+inline constexpr int kMaxTileRows = 1152;
 /// Query rows per kv head up to which keys are read as they lie instead of being packed for a matrix product.
 inline constexpr int kMaxDirectRows = 8;
 
@@ -49,30 +59,25 @@ struct AttentionFunctions {
   std::size_t (*tile_scratch)(const AttentionProblem& problem, int num_rows);                    // bytes
   void (*rows)(const AttentionTile& tile);                                                       // at most kMaxDirectRows; see direct_rows_missing()
   std::size_t (*rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads);  // bytes
-  /// dst[d · dim_stride] = values[d] · factor, rounded to dtype.
-  void (*write_row)(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);
+  WriteRow* write_row;
   /// Like `rows`, for more than kMaxConvertedRows of them; absent where `rows` takes these too, as it does where keys are float8_e4m3.
   void (*more_rows)(const AttentionTile& tile) = nullptr;
   std::size_t (*more_rows_scratch)(const AttentionProblem& problem, int num_rows, int num_kv_heads) = nullptr;
-
-  /// Whether `tile` can write the outputs of this tile itself, given a row_factor; absent where it never does.
-  bool (*tile_writes)(const AttentionTile& tile) = nullptr;
 
   bool takes_more(const AttentionProblem& problem, std::int64_t num_rows) const {
     return more_rows && num_rows > kMaxConvertedRows && problem.k[0].dtype != DType::kFloat8E4M3;
   }
 };
 
-#define ATTN_DECLARE(isa)                                                                                                                            \
-  namespace isa {                                                                                                                                    \
-  void attention_tile(const AttentionTile& tile);                                                                                                    \
-  bool attention_tile_writes(const AttentionTile& tile);                                                                                             \
-  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);                                                                 \
-  void attention_rows(const AttentionTile& tile);                                                                                                    \
-  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);                                               \
-  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);                        \
-  inline constexpr AttentionFunctions kAttentionFunctions{                                                                                           \
-      attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, write_attention_row, nullptr, nullptr, attention_tile_writes}; \
+#define ATTN_DECLARE(isa)                                                                                                                 \
+  namespace isa {                                                                                                                         \
+  void attention_tile(const AttentionTile& tile);                                                                                         \
+  std::size_t attention_tile_scratch(const AttentionProblem& problem, int num_rows);                                                      \
+  void attention_rows(const AttentionTile& tile);                                                                                         \
+  std::size_t attention_rows_scratch(const AttentionProblem& problem, int num_rows, int num_kv_heads);                                    \
+  void write_attention_row(const float* values, float factor, int dim, DType dtype, std::byte* dst, std::int64_t dim_stride);             \
+  inline constexpr AttentionFunctions kAttentionFunctions{attention_tile, attention_tile_scratch, attention_rows, attention_rows_scratch, \
+                                                          write_attention_row};                                                           \
   }
 #ifdef ATTN_ISA
 ATTN_DECLARE(ATTN_ISA)

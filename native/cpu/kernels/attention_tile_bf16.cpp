@@ -32,11 +32,19 @@ class TileTask : Bf16Task {
   void run(KeyRange keys) {
     copy_queries(t_, scratch_.queries);
     each_block(keys, [this](KeyRange of_block) { add_block(of_block); });
-    finish();
+    finish_until(t_.num_rows);
   }
 
  private:
-  ATTN_INLINE void add_block(KeyRange keys) const {
+  int finished_ = 0;
+
+  ATTN_INLINE void finish_until(int end) {
+    finish_states(finished_, end);
+    if (t_.write_row && finished_ < end) write_outputs(t_, finished_, end);
+    finished_ = end;
+  }
+
+  ATTN_INLINE void add_block(KeyRange keys) {
     // The rows that see any of the block follow one another, since both ends of a row's range never fall.
     int first = 0, end = t_.num_rows;
     while (first < end && row_keys(first, keys).end <= keys.begin) ++first;
@@ -56,6 +64,7 @@ class TileTask : Bf16Task {
       if (edge || scale_.bent || keys.begin > chunk.steps.begin || keys.end < chunk.steps.end) mask(chunk, keys);
       add_probabilities(chunk);
       add_values(keys, chunk.steps, chunk.first, chunk.first, chunk.end, {0, 0, p_.head_dim_vo, poison}, scratch_.values);
+      if (keys_end(t_, chunk.end - 1) <= block_ + block_keys_) finish_until(chunk.end);
     }
   }
 
@@ -89,7 +98,7 @@ class TileTask : Bf16Task {
     const std::int64_t count = chunk.steps.end - chunk.steps.begin;
     const float* logits = scratch_.logits + chunk.steps.begin;
     for (int r = chunk.first; r < chunk.end; ++r, logits += kLogitStride) {
-      const float moved = raise_row_max(logits, count, scale_.factor, t_.max + r);
+      const float moved = raise_row_logit(logits, count, scale_.factor, t_.max + r);
       if (moved == 1) continue;
       t_.sum[r] *= moved;
       rescale(r, moved);
@@ -114,7 +123,8 @@ void attention_bf16(const AttentionTile& t) {
   if (t.problem->v_in_k || t.sequence->qo_len * t.problem->group_size <= kColumnRows) return attention_columns_bf16(t);
   clear_state(t);
   const KeyRange keys = tile_keys(t);
-  if (keys.begin < keys.end) TileTask(t).run(keys);
+  if (keys.begin >= keys.end) return finish_heads(t);
+  TileTask(t).run(keys);
 }
 
 }  // namespace attn::cpu::ATTN_ISA

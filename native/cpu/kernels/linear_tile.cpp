@@ -83,8 +83,8 @@ void multiply_packed(const LinearTile& tile) {
       const std::int64_t rows = min_of(kRowsInL2, tile.rows - r);
       const float* x = tile.x + r * tile.x_stride + begin;
       float* to = c + r * row_floats(tile);
-      const auto multiply = begin == 0 ? gemm_tile<false> : gemm_tile<true>;
-      multiply(rows, tile.cols, depth, x, tile.x_stride, panels, kGemmCols, depth * kGemmCols, to, row_floats(tile));
+      const auto multiply = begin == 0 ? gemm_tile<false, PanelRow> : gemm_tile<true, PanelRow>;
+      multiply(rows, tile.cols, depth, x, tile.x_stride, panels, PanelRow(), depth * kGemmCols, to, row_floats(tile), NoPause());
     }
   }
   finish(tile, c);

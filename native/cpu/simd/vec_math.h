@@ -30,22 +30,26 @@ ATTN_INLINE float exp(float x) { return exp(broadcast(x))[0]; }
 /// 2^y for y up to 127, within 2 units in the last place; 2^0 is 1. NaN stays NaN, below -126 (the smallest normal number) 0.
 ATTN_INLINE Vec power_of_two(Vec y) {
 #ifdef __AVX512F__
-  const Vec r = (Vec)_mm512_maskz_reduce_ps(0xffff, (__m512)y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);  // y - n, 0 for infinities
+  // y = n + r with r in [0, 1]; for infinities r is 0.
+  const Vec r = (Vec)_mm512_maskz_reduce_ps(0xffff, (__m512)y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  Vec p = r * 0.0018852975f + 0.008973379f;
+  p = p * r + 0.05583592f;
+  p = p * r + 0.24015279f;
+  p = p * r + 0.6931525f;
+  p = p * r + 1.0f;
+  // Scales by 2^n, n taken from y, and lets NaN pass. Subnormal numbers, which would be dear in products to come, are left out.
+  return (Vec)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)y, (__m512)broadcast(-126.0f), _CMP_NLT_UQ), (__m512)p, (__m512)y);
 #else
+  // y = n + r with r in [-1/2, 1/2]: without fused products the shorter polynomial would be off by more than 2 units.
   constexpr float kRound = 0x1.8p23f;
   const Vec shifted = y + kRound;
   const Vec r = y - (shifted - kRound);
-#endif
   Vec p = r * 0.00015353362f + 0.0013398875f;
   p = p * r + 0.009618437f;
   p = p * r + 0.055503324f;
   p = p * r + 0.24022648f;
   p = p * r + 0.6931472f;
   p = p * r + 1.0f;
-#ifdef __AVX512F__
-  // Scales by 2^n and lets NaN pass. Subnormal numbers, which would be dear in products to come, are left out.
-  return (Vec)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)y, (__m512)broadcast(-126.0f), _CMP_NLT_UQ), (__m512)p, (__m512)(y - r));
-#else
   const Vec scaled = vec_of(bits_of(p) + (bits_of(shifted) << 23));  // the low bits of `shifted` are n
   const Vec result = y < -126.0f ? Vec{} : scaled;
   return y == y ? result : y;
