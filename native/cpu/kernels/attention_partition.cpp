@@ -10,7 +10,7 @@ constexpr std::int64_t kSharedTasks = 32;        // the same of several kv heads
 constexpr std::int64_t kFewestTasks = 8;         // kv heads are taken together only where that many tasks remain
 constexpr std::int64_t kEnoughTasks = 16;        // of several kv heads: keys are split finer until there are as many
 constexpr std::int64_t kMinSplitKeys = 512;      // of one kv head: a split's state is worth a key or two; its work should be worth many more
-constexpr std::int64_t kSharedKeys = 128;        // of several kv heads
+constexpr std::int64_t kSharedKeys = 1024;       // of several kv heads: their states are written to memory, and read again by the merge
 constexpr std::int64_t kMinSharedKeys = 64;      // the same, up to kEnoughTasks
 constexpr std::int64_t kHeadsBytes = 4096;       // rows of kv heads taken together: more bytes in a row make memory no faster
 constexpr std::int64_t kRowsFloats = 32 * 1024;  // queries, logits and accumulators of the direct path: a quarter of a 512 KiB L2 cache
@@ -29,7 +29,7 @@ std::int64_t round_up(std::int64_t a, std::int64_t b) { return div_up(a, b) * b;
 /// Into how many parts a task of `heads` kv heads may split `keys` keys. Never falls as the number of keys grows.
 std::int64_t worthwhile_splits(std::int64_t heads, std::int64_t keys) {
   if (heads == 1) return div_up(keys, kMinSplitKeys);
-  return std::max(div_up(keys, std::max(kMinSplitKeys / heads, kSharedKeys)), std::min(div_up(keys, kMinSharedKeys), kEnoughTasks));
+  return std::max(div_up(keys, kSharedKeys), std::min(div_up(keys, kMinSharedKeys), kEnoughTasks));
 }
 
 /// Whether the rows of all kv heads lie side by side.
